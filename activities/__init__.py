@@ -1,0 +1,1 @@
+"""Thin steps between contracts and scanners or storage."""

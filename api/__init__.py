@@ -1,0 +1,1 @@
+"""FastAPI: routes translate HTTP into contracts and call one function."""

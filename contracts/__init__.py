@@ -1,0 +1,1 @@
+"""The vocabulary: frozen messages and enums that cross API, workflows and activities."""

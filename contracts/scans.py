@@ -1,0 +1,222 @@
+"""Scans and their shards: what people ask for, what they see, and what crosses the workflow."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+
+from contracts.accounts import RegionName
+from contracts.base import Contract
+from contracts.vocabulary import ErrorClass, ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
+
+ScopeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
+
+
+class ScanOptions(Contract):
+    """The scope of a scan; a list left out means everything."""
+
+    regions: Annotated[list[RegionName], Field(min_length=1, max_length=100)] | None = None
+    services: Annotated[list[ScopeName], Field(min_length=1, max_length=500)] | None = None
+    checks: Annotated[list[ScopeName], Field(min_length=1, max_length=2000)] | None = None
+    frameworks: Annotated[list[ScopeName], Field(min_length=1, max_length=100)] | None = None
+    discovery: bool = True
+    compliance: bool = True
+
+
+class NewScan(ScanOptions):
+    """A scan to start now."""
+
+    account_id: UUID
+
+
+class ScanTrigger(Contract):
+    """What started a scan."""
+
+    kind: TriggerKind = TriggerKind.MANUAL
+    schedule_id: UUID | None = None
+
+
+class ScanError(Contract):
+    """Why a scan or shard failed, in words that are safe to show."""
+
+    code: str
+    message: str
+    fix: str | None = None
+
+
+class FindingCounts(Contract):
+    """What merging did to findings."""
+
+    new: int = 0
+    changed: int = 0
+    resolved: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: FindingCounts) -> FindingCounts:
+        return FindingCounts(
+            new=self.new + other.new,
+            changed=self.changed + other.changed,
+            resolved=self.resolved + other.resolved,
+            unchanged=self.unchanged + other.unchanged,
+        )
+
+
+class TaskCounts(Contract):
+    """How many shards a scan has, how many are done or skipped, how many failed."""
+
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+
+
+class ScanCounts(Contract):
+    """The numbers of a scan."""
+
+    resources: int = 0
+    findings: FindingCounts = FindingCounts()
+    tasks: TaskCounts = TaskCounts()
+
+
+class Scan(Contract):
+    """A scan as the API shows it."""
+
+    id: UUID
+    kind: ScanKind
+    account_id: UUID
+    status: ScanStatus
+    progress: float = Field(ge=0, le=100, description="Per cent of the work that is done.")
+    trigger: ScanTrigger
+    options: ScanOptions
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    queue_seconds: float | None
+    duration_seconds: float | None
+    waiting_for: str | None = Field(description="Why a pending scan has not begun, in words.")
+    workflow_id: str
+    temporal_url: str | None
+    counts: ScanCounts
+    notes: list[str] = Field(
+        default_factory=list, description="What a reader should know, such as a skipped phase."
+    )
+    error: ScanError | None
+
+
+class Problem(Contract):
+    """API errors of one class that a scanner met in one service and region.
+
+    While it stands, nothing in `checks` is resolved and no verdict of them is believed, unless the
+    class is `not_implemented`, where the endpoint simply lacks the call.
+    """
+
+    service: str
+    region: str | None
+    error_class: ErrorClass
+    count: int
+    checks: list[str] = Field(default_factory=list)
+    message: str = Field(default="", description="One example, at most 300 characters, redacted.")
+
+
+class Coverage(Contract):
+    """What one shard really assessed."""
+
+    planned: int = Field(0, description="Checks planned, or tables for discovery.")
+    run: int = Field(0, description="Checks that ran to their end, or tables read to the end.")
+    not_assessed: int = Field(0, description="(check, region) pairs that cannot be trusted.")
+    problems: list[Problem] = Field(default_factory=list)
+
+
+class ScanTask(Contract):
+    """One shard of a scan."""
+
+    kind: TaskKind
+    key: str
+    status: TaskStatus
+    attempt: int
+    rows: int
+    progress: float = Field(ge=0, le=100)
+    started_at: datetime | None
+    finished_at: datetime | None
+    coverage: Coverage | None
+    counts: FindingCounts | None
+    error: ScanError | None
+
+
+# ---- messages between the workflow and its activities ----
+
+
+class ScanRequest(Contract):
+    """Start of a `CloudScan`; everything else is in the scan's row."""
+
+    scan_id: UUID
+
+
+class Shard(Contract):
+    """One shard as the workflow knows it: its key, its name for people, when it may start."""
+
+    kind: TaskKind
+    key: str
+    title: str
+    batch: int = Field(0, description="Batch i starts i * stagger after the phase began.")
+
+
+class ShardTask(Contract):
+    """One shard to run or to merge."""
+
+    scan_id: UUID
+    key: str
+
+
+class ScanPlan(Contract):
+    """What `begin_scan` decided. `waits_for` set means: not begun, that scan has the account."""
+
+    waits_for: UUID | None = None
+    waits_for_words: str | None = None
+    account_name: str = ""
+    shards: list[Shard] = Field(default_factory=list)
+    stagger_seconds: float = 0
+    shards_in_flight: int = 2
+    notes: list[str] = Field(default_factory=list)
+
+
+class ShardReport(Contract):
+    """How a shard went: rows staged and coverage in numbers; findings never travel here."""
+
+    key: str
+    rows: int
+    planned: int
+    run: int
+    not_assessed: int
+
+
+class ScanEnd(Contract):
+    """How a scan ended, to record. `outcome` None: derive it from the shards."""
+
+    scan_id: UUID
+    outcome: ScanStatus | None = None
+    error: ScanError | None = None
+
+
+class ScanSummary(Contract):
+    """What a `CloudScan` returns: how it ended and its numbers."""
+
+    status: ScanStatus
+    counts: ScanCounts
+    next_scan_id: UUID | None = Field(None, description="The scan of this account that waited.")
+
+
+class ScanPhase(Contract):
+    """Answer of the `progress` query."""
+
+    phase: str
+    paused: bool
+    shards_total: int
+    shards_done: int
+    shards_failed: int
+    waiting_for: str | None = None
+
+
+JsonObject = dict[str, Any]

@@ -1,0 +1,127 @@
+"""The words of the field, as enums: providers, roles, statuses, states and severities."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Provider(StrEnum):
+    """A cloud or cluster that an account belongs to."""
+
+    AWS = "aws"
+    AZURE = "azure"
+    GCP = "gcp"
+    KUBERNETES = "kubernetes"
+
+
+class Role(StrEnum):
+    """What an API key may do; each role may do all that the one before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+class ScanKind(StrEnum):
+    """What a scan looks at."""
+
+    CLOUD = "cloud"
+
+
+class ScanStatus(StrEnum):
+    """Where a scan stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing more happens unless a person resumes the scan."""
+        return self not in (ScanStatus.PENDING, ScanStatus.RUNNING, ScanStatus.PAUSED)
+
+
+class TriggerKind(StrEnum):
+    """What started a scan."""
+
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+
+
+class TaskKind(StrEnum):
+    """The kinds of shard that a cloud scan is made of."""
+
+    DISCOVERY = "discovery"
+    COMPLIANCE = "compliance"
+
+
+class TaskStatus(StrEnum):
+    """Where one shard stands. `completed` means scanned *and* merged."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def done(self) -> bool:
+        """True when a resume need not run this shard again."""
+        return self in (
+            TaskStatus.COMPLETED,
+            TaskStatus.COMPLETED_WITH_ERRORS,
+            TaskStatus.SKIPPED,
+        )
+
+
+class Severity(StrEnum):
+    """How bad a failing check is; declared from least to worst, the order PostgreSQL sorts by."""
+
+    INFORMATIONAL = "informational"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class FindingStatus(StrEnum):
+    """The verdict of a check on a resource. `not_assessed`: the verdict cannot be trusted."""
+
+    PASS = "pass"  # noqa: S105 (a verdict, not a password)
+    FAIL = "fail"
+    MANUAL = "manual"
+    NOT_ASSESSED = "not_assessed"
+
+
+class FindingState(StrEnum):
+    """Whether somebody still has to act: open for fail, manual and not_assessed; resolved else."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+    MUTED = "muted"
+    ACCEPTED = "accepted"
+
+
+class FindingTransition(StrEnum):
+    """What happened to a finding at one scan."""
+
+    OPENED = "opened"  # first seen
+    CHANGED = "changed"  # status, severity or detail differ, still open or still resolved
+    RESOLVED = "resolved"  # was open; now passes, or its resource is gone
+    REOPENED = "reopened"  # was resolved; now fails again
+
+
+class ErrorClass(StrEnum):
+    """Why an API call of a scanner failed."""
+
+    DENIED = "denied"
+    THROTTLED = "throttled"
+    UNREACHABLE = "unreachable"
+    NOT_IMPLEMENTED = "not_implemented"
+    OTHER = "other"

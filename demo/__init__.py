@@ -1,0 +1,1 @@
+"""The demo cloud account and its inventory service."""

@@ -1,0 +1,1 @@
+"""How a process runs: settings, connections, embedded servers, queues and policies."""

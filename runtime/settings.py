@@ -1,0 +1,53 @@
+"""Every setting, read from `CLOUDSWEEP_*` once per process."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Frozen; tests set the environment before the first `get_settings()` or build their own.
+
+    Temporal's address, namespace, TLS and key come from the standard `TEMPORAL_*` variables
+    (`runtime/temporal.py`), not from here.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CLOUDSWEEP_", frozen=True)
+
+    data_dir: Path = Field(Path(".cloudsweep"), description="Everything the embedded stack keeps.")
+    api_host: str = Field("127.0.0.1", description="Address the API listens on.")
+    api_port: int = Field(8080, ge=1, le=65535, description="Port the API listens on.")
+    api_url: str | None = Field(None, description="Where the CLI finds the API.")
+    api_key: SecretStr | None = Field(None, description="The key the CLI sends.")
+    temporal_port: int = Field(7233, ge=1, le=65535, description="Embedded Temporal, gRPC.")
+    temporal_ui_port: int = Field(8233, ge=1, le=65535, description="Embedded Temporal, Web UI.")
+    temporal_ui_url: str | None = Field(None, description="Web UI of an external Temporal.")
+    database_url: SecretStr | None = Field(
+        None, description="External PostgreSQL 18 or later: postgresql://user:password@host/name."
+    )
+    steampipe_url: SecretStr | None = Field(
+        None, description="Steampipe service: postgresql://steampipe@host:9193/steampipe."
+    )
+    prowler_python: Path = Field(
+        Path(sys.prefix) / "scanners" / "prowler" / "bin" / "python",
+        description="Python of the environment that holds Prowler.",
+    )
+    region_batch_size: int = Field(5, ge=1, le=100, description="Regions in one shard.")
+    stagger_seconds: float = Field(2.0, ge=0, le=3600, description="Between batch starts.")
+    shards_in_flight: int = Field(4, ge=1, le=64, description="Shards of one account at a time.")
+    compliance_slots: int | None = Field(
+        None, ge=1, le=256, description="Prowler processes of one worker; one per core by default."
+    )
+    stuck_scan_hours: float = Field(4.0, gt=0, description="When a running scan counts as stuck.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level.")
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """Read the environment once, on first use, so that tests can set it first."""
+    return Settings()

@@ -1,0 +1,19 @@
+"""The task queues, and how many activities of each one worker runs at a time."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+SCANS: Final = "scans"
+DISCOVERY: Final = "discovery"
+COMPLIANCE: Final = "compliance"
+SYNC: Final = "sync"
+
+SLOTS: Final[dict[str, int]] = {
+    SCANS: 100,
+    DISCOVERY: 8,
+    COMPLIANCE: max(1, os.cpu_count() or 1),
+    SYNC: 8,
+}
+"""Default slots per queue: many for light work, one per core for scanner processes."""

@@ -1,0 +1,1 @@
+"""Everything PostgreSQL: tables, sessions, staging, merge, read queries, migrations."""

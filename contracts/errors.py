@@ -2,7 +2,8 @@
 
 CloudsweepError
 ├── PermanentError      retrying cannot help: fix the input, the credentials or the code
-│   ├── CredentialsRejected, ScopeInvalid, ScannerMissing, ReportMalformed, NotFound, Conflict
+│   ├── CredentialsRejected, ScopeInvalid, ScannerMissing, ReportMalformed, StagingLost,
+│   │   NotFound, Conflict
 └── TransientError      the same call may succeed later
     ├── ScannerCrashed, TargetUnreachable, RateLimited, DatabaseUnavailable, EngineUnavailable
 
@@ -60,6 +61,12 @@ class ReportMalformed(PermanentError):
     """A scanner's output is not in its documented shape."""
 
     code = "report_malformed"
+
+
+class StagingLost(PermanentError):
+    """A shard's staged rows are gone (PostgreSQL empties unlogged tables after a crash): rerun it."""
+
+    code = "staging_lost"
 
 
 class NotFound(PermanentError):

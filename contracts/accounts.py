@@ -8,10 +8,13 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Contract
+from contracts.base import Contract, PlainText
 from contracts.vocabulary import Provider
 
-Name = Annotated[str, Field(min_length=1, max_length=100)]
+Name = Annotated[PlainText, Field(min_length=1, max_length=100)]
+EndpointUrl = Annotated[
+    str, Field(pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$", max_length=500)
+]  # without user and password: an account's row holds no secret
 RegionName = Annotated[str, Field(pattern=r"^[a-z0-9-]{2,40}$")]
 
 
@@ -36,15 +39,17 @@ class FileCredentials(Contract):
     """
 
     kind: Literal["file"] = "file"
-    path: Annotated[str, Field(pattern=r"^/", max_length=1000)]
+    path: Annotated[PlainText, Field(pattern=r"^/", max_length=1000)]
 
 
 class RoleCredentials(Contract):
     """An AWS role to assume, starting from `source`."""
 
     kind: Literal["role"] = "role"
-    role_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]{1,512}$")]
-    external_id: Annotated[str, Field(min_length=2, max_length=1224)] | None = None
+    role_arn: Annotated[
+        str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]{1,512}$")
+    ]
+    external_id: Annotated[PlainText, Field(min_length=2, max_length=1224)] | None = None
     source: Annotated[
         EnvironmentCredentials | ProfileCredentials | FileCredentials, Field(discriminator="kind")
     ] = EnvironmentCredentials()
@@ -73,8 +78,8 @@ class KubeContextCredentials(Contract):
     """A context of a kubeconfig on the workers; without `path`, the worker's default one."""
 
     kind: Literal["kube_context"] = "kube_context"
-    context: Annotated[str, Field(min_length=1, max_length=253)]
-    path: Annotated[str, Field(pattern=r"^/", max_length=1000)] | None = None
+    context: Annotated[PlainText, Field(min_length=1, max_length=253)]
+    path: Annotated[PlainText, Field(pattern=r"^/", max_length=1000)] | None = None
 
 
 Credentials = Annotated[
@@ -103,7 +108,7 @@ class NewAccount(Contract):
 
     name: Name
     provider: Provider
-    uid: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+    uid: Annotated[PlainText, Field(min_length=1, max_length=200)] | None = Field(
         default=None,
         description="12-digit account id, subscription id, project id or cluster name; "
         "learned at the first credential check when left out.",
@@ -112,8 +117,8 @@ class NewAccount(Contract):
     regions: Annotated[list[RegionName], Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="Regions to scan; all enabled ones when left out."
     )
-    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+", max_length=500)] | None = (
-        Field(default=None, description="An AWS-compatible endpoint to use instead of AWS.")
+    endpoint_url: EndpointUrl | None = Field(
+        default=None, description="An AWS-compatible endpoint to use instead of AWS."
     )
 
 
@@ -123,7 +128,7 @@ class AccountChange(Contract):
     name: Name | None = None
     credentials: Credentials | None = None
     regions: Annotated[list[RegionName], Field(min_length=1, max_length=100)] | None = None
-    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+", max_length=500)] | None = None
+    endpoint_url: EndpointUrl | None = None
     enabled: bool | None = None
 
 
@@ -163,3 +168,9 @@ class AccountCheck(Contract):
     identity: CloudIdentity | None = None
     error: str | None = None
     fix: str | None = None
+
+
+class AccountRef(Contract):
+    """Names an account to an activity or workflow; everything else is in its row."""
+
+    account_id: UUID

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 ItemT = TypeVar("ItemT")
+
+
+def _without_control_characters(text: str) -> str:
+    # PostgreSQL stores no NUL, and a terminal that shows the text would obey the others.
+    if not text.isprintable():
+        raise ValueError("control characters and line breaks are not allowed")
+    return text
+
+
+PlainText = Annotated[str, AfterValidator(_without_control_characters)]
+"""One line of text that people typed: any script, no control characters."""
 
 
 class Contract(BaseModel):

@@ -64,7 +64,7 @@ class ReportMalformed(PermanentError):
 
 
 class StagingLost(PermanentError):
-    """A shard's staged rows are gone (PostgreSQL empties unlogged tables after a crash): rerun it."""
+    """Staged rows are gone: PostgreSQL empties unlogged tables after a crash. Run the shard again."""
 
     code = "staging_lost"
 

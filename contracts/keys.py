@@ -7,14 +7,14 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Contract
+from contracts.base import Contract, PlainText
 from contracts.vocabulary import Role
 
 
 class NewKey(Contract):
     """A key to create in the caller's team."""
 
-    name: str = Field(min_length=1, max_length=100)
+    name: PlainText = Field(min_length=1, max_length=100)
     role: Role = Role.VIEWER
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
 
 from contracts.accounts import RegionName
 from contracts.base import Contract
-from contracts.vocabulary import ErrorClass, ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
+from contracts.vocabulary import (
+    ErrorClass,
+    Provider,
+    ScanKind,
+    ScanStatus,
+    TaskKind,
+    TaskStatus,
+    TriggerKind,
+)
 
 ScopeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 
@@ -170,16 +178,45 @@ class ShardTask(Contract):
     key: str
 
 
-class ScanPlan(Contract):
-    """What `begin_scan` decided. `waits_for` set means: not begun, that scan has the account."""
+class ScanBegun(Contract):
+    """What `begin_scan` found. `waits_for` set means: not begun, that scan has the account."""
 
-    waits_for: UUID | None = None
-    waits_for_words: str | None = None
+    waits_for: str | None = Field(None, description="Why the scan has to wait, in words.")
     account_name: str = ""
-    shards: list[Shard] = Field(default_factory=list)
+    provider: Provider = Provider.AWS
+    regions: list[str] = Field(default_factory=list)
+    home_region: str = ""
     stagger_seconds: float = 0
-    shards_in_flight: int = 2
-    notes: list[str] = Field(default_factory=list)
+    shards_in_flight: int = 1
+
+
+class ScanPlanning(Contract):
+    """Plan one phase of a scan over these regions."""
+
+    scan_id: UUID
+    regions: list[str]
+    home_region: str
+
+
+class PhasePlan(Contract):
+    """The shards of one phase that are still to run, in the order to start them."""
+
+    shards: list[Shard] = Field(default_factory=list)
+
+
+class ShardFailed(Contract):
+    """A shard that ended without a result, to record."""
+
+    scan_id: UUID
+    key: str
+    error: ScanError
+
+
+class ScanPaused(Contract):
+    """Whether a scan starts new shards, to record."""
+
+    scan_id: UUID
+    paused: bool
 
 
 class ShardReport(Contract):
@@ -217,6 +254,3 @@ class ScanPhase(Contract):
     shards_done: int
     shards_failed: int
     waiting_for: str | None = None
-
-
-JsonObject = dict[str, Any]

@@ -9,6 +9,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.errors import CloudsweepError
+
 
 class Settings(BaseSettings):
     """Frozen; tests set the environment before the first `get_settings()` or build their own.
@@ -45,6 +47,16 @@ class Settings(BaseSettings):
     )
     stuck_scan_hours: float = Field(4.0, gt=0, description="When a running scan counts as stuck.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level.")
+
+    def require_database_url(self) -> str:
+        """The URL of the store; `cloudsweep up` sets it for the processes it starts."""
+        if self.database_url is None:
+            raise CloudsweepError(
+                "CLOUDSWEEP_DATABASE_URL is not set.",
+                fix="Set it to postgresql://user:password@host/name, "
+                "or let `cloudsweep up` start this process.",
+            )
+        return self.database_url.get_secret_value()
 
 
 @lru_cache

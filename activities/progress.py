@@ -1,0 +1,63 @@
+"""How a running shard shows that it lives: heartbeats to Temporal, progress to its row."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self
+
+from temporalio import activity
+
+from contracts.scans import ShardTask
+from storage import scan_state
+from storage.database import Database
+
+HEARTBEAT_SECONDS: Final = 1.0
+WRITE_SECONDS: Final = 2.0
+
+
+class ShardProgress:
+    """While entered, heartbeats every second, since cancellation arrives through nothing else."""
+
+    def __init__(self, database: Database, task: ShardTask, *, total: int = 0) -> None:
+        self._database = database
+        self._task = task
+        self._written = monotonic()
+        self.done = 0
+        self.total = total
+        self.rows = 0
+
+    async def __aenter__(self) -> Self:
+        self._beating = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._beating
+
+    async def _beat(self) -> None:
+        while True:
+            activity.heartbeat({"done": self.done, "total": self.total, "rows": self.rows})
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def write(self) -> None:
+        """Write the numbers to the shard's row, at most every two seconds."""
+        if monotonic() - self._written < WRITE_SECONDS:
+            return
+        self._written = monotonic()
+        async with self._database.transaction() as session:
+            await scan_state.record_task_progress(
+                session,
+                self._task.scan_id,
+                self._task.key,
+                progress=100 * self.done / self.total if self.total else 0,
+                rows=self.rows,
+            )

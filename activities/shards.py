@@ -1,0 +1,197 @@
+"""Running one shard: scanner in, rows staged, coverage reported; and merging it."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Final
+
+from temporalio import activity
+
+from activities.failures import as_application_error
+from activities.progress import ShardProgress
+from contracts.accounts import Account
+from contracts.errors import RateLimited, ScannerCrashed, TargetUnreachable
+from contracts.observations import CoveredCheck, ObservedResource
+from contracts.scans import Coverage, FindingCounts, Problem, ShardReport, ShardTask
+from contracts.vocabulary import ErrorClass
+from runtime import policies
+from runtime.settings import Settings
+from scanners import prowler, steampipe
+from storage import accounts, scan_state
+from storage.database import Database
+from storage.merge import merge_shard, staging
+
+PROWLER: Final = "prowler"
+STEAMPIPE: Final = "steampipe"
+
+
+class ShardActivities:
+    """Idempotent: a retry first deletes the rows that an earlier attempt staged."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+
+    @activity.defn
+    async def assess_shard(self, task: ShardTask) -> ShardReport:
+        """Run Prowler over one shard and stage what it reports."""
+        shard, account, target = await self._start(task, PROWLER)
+        job = prowler.ProwlerJob(
+            provider=account.provider,
+            account_uid=account.uid,
+            credentials=account.credentials,
+            endpoint_url=account.endpoint_url,
+            home_region=shard.plan["home_region"],
+            regions=shard.plan["regions"],
+            checks=shard.plan["checks"],
+        )
+        result: prowler.ShardResult | None = None
+        try:
+            async with (
+                ShardProgress(self._database, task) as progress,
+                aclosing(prowler.run_shard(job, self._settings)) as messages,
+            ):
+                async for message in messages:
+                    match message:
+                        case prowler.FindingBatch(findings):
+                            async with self._database.copying() as connection:
+                                progress.rows += await staging.stage_findings(
+                                    connection, target, findings
+                                )
+                        case prowler.ShardProgress(done, total, _):
+                            progress.done, progress.total = done, total
+                            await progress.write()
+                        case prowler.ShardResult():
+                            result = message
+        except (ScannerCrashed, TargetUnreachable, RateLimited) as error:
+            raise as_application_error(error, final=_last_try()) from None
+        if result is None:
+            raise ScannerCrashed("Prowler ended without a report.")
+        self._retry_if_cut_off(result.coverage)
+        async with self._database.copying() as connection:
+            await staging.mark_not_assessed(connection, target, result.not_assessed)
+            covered = await staging.stage_coverage(connection, target, result.covered)
+        return await self._report(task, result.coverage, progress.rows, covered)
+
+    def _retry_if_cut_off(self, coverage: Coverage) -> None:
+        """Throttling and outages may pass: try again before settling for less than everything."""
+        if _last_try():
+            return
+        for error_class, error in (
+            (ErrorClass.THROTTLED, RateLimited),
+            (ErrorClass.UNREACHABLE, TargetUnreachable),
+        ):
+            hit = [problem for problem in coverage.problems if problem.error_class is error_class]
+            if hit:
+                services = ", ".join(sorted({problem.service for problem in hit}))
+                raise error(f"{sum(problem.count for problem in hit)} calls failed in {services}.")
+
+    @activity.defn
+    async def discover_shard(self, task: ShardTask) -> ShardReport:
+        """Read one group of Steampipe tables and stage the resources they hold."""
+        shard, account, target = await self._start(task, STEAMPIPE)
+        specs = steampipe.table_groups(account.provider)[shard.plan["group"]]
+        url = self._settings.steampipe_url
+        if url is None:
+            raise TargetUnreachable(
+                "CLOUDSWEEP_STEAMPIPE_URL is not set on this worker.",
+                fix="Set it on every discovery worker, or start the scan without discovery.",
+            )
+        problems: list[Problem] = []
+        covered: list[CoveredCheck] = []
+        try:
+            async with ShardProgress(self._database, task, total=len(specs)) as progress:
+                connection_name = await steampipe.find_connection(
+                    url.get_secret_value(), account.provider, account.uid
+                )
+                reading = steampipe.read_tables(
+                    url.get_secret_value(), connection_name, specs, regions=shard.plan["regions"]
+                )
+                async with aclosing(reading) as messages:
+                    async for message in messages:
+                        if not isinstance(message, steampipe.TableRead):
+                            progress.rows += await self._stage(target, message)
+                            continue
+                        progress.done += 1
+                        await progress.write()
+                        if message.error is None:
+                            covered.append(CoveredCheck(message.type, ""))
+                        else:
+                            problems.append(_table_problem(message))
+        except TargetUnreachable as error:
+            raise as_application_error(error, final=_last_try()) from None
+        async with self._database.copying() as connection:
+            rows = await staging.stage_coverage(connection, target, covered)
+        coverage = Coverage(
+            planned=len(specs),
+            run=len(covered),
+            not_assessed=len(specs) - len(covered),
+            problems=problems,
+        )
+        return await self._report(task, coverage, progress.rows, rows)
+
+    async def _stage(self, target: staging.StagingTarget, resources: list[ObservedResource]) -> int:
+        async with self._database.copying() as connection:
+            return await staging.stage_resources(connection, target, resources)
+
+    @activity.defn
+    async def merge_shard(self, task: ShardTask) -> FindingCounts:
+        """Merge what a shard staged; merging twice changes nothing."""
+        async with self._database.transaction() as session:
+            return await merge_shard(session, task.scan_id, task.key, at=datetime.now(UTC))
+
+    async def _start(
+        self, task: ShardTask, source: str
+    ) -> tuple[scan_state.PlannedShard, Account, staging.StagingTarget]:
+        async with self._database.transaction() as session:
+            scan = await scan_state.load_scan(session, task.scan_id)
+            account = await accounts.load_account(session, scan.account_id)
+            await staging.clear_staging(session, task.scan_id, task.key)
+            shard = await scan_state.start_task(
+                session, task.scan_id, task.key, at=datetime.now(UTC), attempt=_attempt()
+            )
+        target = staging.StagingTarget(
+            scan_id=task.scan_id,
+            key=task.key,
+            team_id=scan.team_id,
+            account_id=account.id,
+            account_uid=account.uid or "",
+            provider=account.provider,
+            source=source,
+        )
+        return shard, account, target
+
+    async def _report(
+        self, task: ShardTask, coverage: Coverage, rows: int, covered: int
+    ) -> ShardReport:
+        async with self._database.transaction() as session:
+            await scan_state.report_task(
+                session, task.scan_id, task.key, coverage=coverage, rows=rows, covered=covered
+            )
+        return ShardReport(
+            key=task.key,
+            rows=rows,
+            planned=coverage.planned,
+            run=coverage.run,
+            not_assessed=coverage.not_assessed,
+        )
+
+
+def _attempt() -> int:
+    return activity.info().attempt
+
+
+def _last_try() -> bool:
+    return _attempt() >= policies.SCANNER_TRIES
+
+
+def _table_problem(read: steampipe.TableRead) -> Problem:
+    return Problem(
+        service=read.table,
+        region=None,
+        error_class=ErrorClass.OTHER,
+        count=1,
+        checks=[read.type],
+        message=(read.error or "")[:300],
+    )

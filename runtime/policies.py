@@ -1,0 +1,109 @@
+"""Every number that can be argued about: how long work may take, how it is retried."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final, TypedDict
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
+
+PERMANENT_ERRORS: Final = (
+    "CredentialsRejected",
+    "ScopeInvalid",
+    "ScannerMissing",
+    "ReportMalformed",
+    "StagingLost",
+    "NotFound",
+    "Conflict",
+)
+"""Names of the errors that no retry can mend. Temporal matches exact names, never bases."""
+
+
+class ActivityPolicy(TypedDict, total=False):
+    """The part of an activity call that is policy; the queue stays visible at the call."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+    cancellation_type: ActivityCancellationType
+
+
+RECORD: Final[ActivityPolicy] = {
+    # A row or two in PostgreSQL. Retried for as long as a database may be away, since a scan that
+    # cannot record its end is a scan that looks stuck.
+    "start_to_close_timeout": timedelta(seconds=30),
+    "schedule_to_close_timeout": timedelta(days=2),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=500),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=15),
+        non_retryable_error_types=PERMANENT_ERRORS,
+    ),
+}
+
+ASK_PROVIDER: Final[ActivityPolicy] = {
+    # A few calls to the cloud provider: who are we, which regions are there.
+    "start_to_close_timeout": timedelta(seconds=90),
+    "schedule_to_close_timeout": timedelta(hours=1),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=30),
+        non_retryable_error_types=PERMANENT_ERRORS,
+    ),
+}
+
+CHECK_CREDENTIALS: Final[ActivityPolicy] = {
+    # Somebody waits for the answer: one try, and the reason if it fails.
+    "start_to_close_timeout": timedelta(seconds=60),
+    "schedule_to_close_timeout": timedelta(seconds=60),
+    "retry_policy": RetryPolicy(maximum_attempts=1),
+}
+
+SHARD: Final[ActivityPolicy] = {
+    # Total time bounds a shard, not attempts: each deploy of a worker costs an attempt. How often
+    # a scanner itself may fail is SCANNER_TRIES.
+    "start_to_close_timeout": timedelta(hours=4),
+    "schedule_to_close_timeout": timedelta(hours=24),
+    "heartbeat_timeout": timedelta(seconds=20),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=2),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(minutes=2),
+        non_retryable_error_types=PERMANENT_ERRORS,
+    ),
+    # The workflow records the end only after the scanner's process is gone.
+    "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+}
+
+MERGE: Final[ActivityPolicy] = {
+    "start_to_close_timeout": timedelta(minutes=30),
+    "schedule_to_close_timeout": timedelta(hours=24),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=30),
+        non_retryable_error_types=PERMANENT_ERRORS,
+    ),
+}
+
+HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)
+"""Cancellation arrives only through a heartbeat: no longer than this between two that are sent."""
+
+SCANNER_TRIES: Final = 3
+"""A scanner that crashes, or is throttled or cut off, on this attempt or later is not run again."""
+
+STAGING_TRIES: Final = 3
+"""How often a shard is run again because PostgreSQL crashed between its staging and its merge."""
+
+ACCOUNT_RECHECK: Final = timedelta(minutes=2)
+"""A scan that waits for its account is woken by the one before it; if that one was terminated
+and cannot, it looks again after this time."""
+
+DISCOVERY_IN_FLIGHT: Final = 8
+"""Table groups of one account read at a time."""
+
+DRAIN: Final = timedelta(seconds=15)
+"""What a stopping worker gives running activities; below the stop grace of its container."""

@@ -1,0 +1,285 @@
+"""Scan one cloud account: begin, discover, assess in staggered shards, merge, close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from itertools import groupby
+from typing import NamedTuple
+
+from temporalio import workflow
+from temporalio.common import Priority
+from temporalio.exceptions import (
+    ActivityError,
+    FailureError,
+    is_cancelled_exception,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from activities.scan_lifecycle import ScanLifecycleActivities
+    from activities.shards import ShardActivities
+    from contracts.scans import (
+        ScanBegun,
+        ScanEnd,
+        ScanError,
+        ScanPaused,
+        ScanPhase,
+        ScanPlanning,
+        ScanRequest,
+        ScanSummary,
+        Shard,
+        ShardFailed,
+        ShardReport,
+        ShardTask,
+    )
+    from contracts.vocabulary import ScanStatus
+    from runtime import policies, task_queues
+    from workflows.failures import is_type, scan_error
+
+PLANNING_FIRST = Priority(priority_key=1)
+"""Planning takes a second on a queue where shards take minutes: it goes ahead of them."""
+
+
+class Phase(NamedTuple):
+    """A kind of shard: which activity runs it, on which queue."""
+
+    name: str
+    activity: Callable[[ShardActivities, ShardTask], Awaitable[ShardReport]]
+    task_queue: str
+
+
+@workflow.defn
+class CloudScan:
+    """History holds identifiers and counts; findings go straight to the store."""
+
+    @workflow.init
+    def __init__(self, request: ScanRequest) -> None:
+        self._scan_id = request.scan_id
+        self._phase = "Waiting to begin"
+        self._paused = False
+        self._account_free = False
+        self._waiting_for: str | None = None
+        self._total = self._done = self._failed = 0
+        self._running: dict[str, str] = {}
+
+    @workflow.run
+    async def run(self, request: ScanRequest) -> ScanSummary:
+        try:
+            await self._scan(request)
+        except (FailureError, asyncio.CancelledError) as error:  # never a bug or an eviction
+            if is_cancelled_exception(error):
+                await self._end(ScanEnd(scan_id=self._scan_id, outcome=ScanStatus.CANCELLED))
+            else:
+                await self._end(
+                    ScanEnd(
+                        scan_id=self._scan_id,
+                        outcome=ScanStatus.FAILED,
+                        error=scan_error(error),
+                    )
+                )
+            raise
+        return await self._end(ScanEnd(scan_id=self._scan_id))
+
+    async def _scan(self, request: ScanRequest) -> None:
+        begun = await self._begin(request)
+        planning = ScanPlanning(
+            scan_id=self._scan_id, regions=begun.regions, home_region=begun.home_region
+        )
+        discovery = await workflow.execute_activity_method(
+            ScanLifecycleActivities.plan_discovery,
+            planning,
+            task_queue=task_queues.SCANS,
+            summary="Plan the inventory",
+            **policies.RECORD,
+        )
+        compliance = await workflow.execute_activity_method(
+            ScanLifecycleActivities.plan_compliance,
+            planning,
+            task_queue=task_queues.COMPLIANCE,
+            summary="Plan the compliance shards",
+            priority=PLANNING_FIRST,
+            **policies.RECORD,
+        )
+        self._total = len(discovery.shards) + len(compliance.shards)
+        await self._run_shards(
+            Phase("Discovery", ShardActivities.discover_shard, task_queues.DISCOVERY),
+            discovery.shards,
+            in_flight=policies.DISCOVERY_IN_FLIGHT,
+        )
+        await self._run_shards(
+            Phase("Compliance", ShardActivities.assess_shard, task_queues.COMPLIANCE),
+            compliance.shards,
+            in_flight=begun.shards_in_flight,
+            stagger_seconds=begun.stagger_seconds,
+        )
+
+    async def _begin(self, request: ScanRequest) -> ScanBegun:
+        """Take the account; while another scan has it, wait to be woken and look again."""
+        while True:
+            begun = await workflow.execute_activity_method(
+                ScanLifecycleActivities.begin_scan,
+                request,
+                task_queue=task_queues.SCANS,
+                summary="Take the account and check its credentials",
+                **policies.ASK_PROVIDER,
+            )
+            self._waiting_for = begun.waits_for
+            if begun.waits_for is None:
+                return begun
+            self._enter("Waiting for the account")
+            try:
+                await workflow.wait_condition(
+                    lambda: self._account_free, timeout=policies.ACCOUNT_RECHECK
+                )
+            except TimeoutError:
+                if workflow.info().is_continue_as_new_suggested():
+                    workflow.continue_as_new(request)
+            self._account_free = False
+
+    async def _run_shards(
+        self, phase: Phase, shards: list[Shard], *, in_flight: int, stagger_seconds: float = 0
+    ) -> None:
+        """Batch i starts i * stagger after the first; a failing shard fails only itself."""
+        if not shards:
+            return
+        self._enter(phase.name)
+        slots = asyncio.Semaphore(in_flight)
+        started: list[asyncio.Task[None]] = []
+        try:
+            for position, (_, batch) in enumerate(groupby(shards, key=lambda shard: shard.batch)):
+                if position and stagger_seconds:
+                    await workflow.sleep(
+                        timedelta(seconds=stagger_seconds), summary=f"Stagger batch {position + 1}"
+                    )
+                started += [
+                    asyncio.create_task(self._run_shard(phase, shard, slots)) for shard in batch
+                ]
+            await asyncio.gather(*started)
+        finally:  # refused credentials or a cancel stop the others: wait until they are stopped
+            for task in started:
+                task.cancel()
+            await asyncio.gather(*started, return_exceptions=True)
+
+    async def _run_shard(self, phase: Phase, shard: Shard, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            await workflow.wait_condition(lambda: not self._paused)
+            self._running[shard.key] = shard.title
+            self._show()
+            try:
+                await self._scan_and_merge(phase, shard)
+                self._done += 1
+            except ActivityError as error:
+                if is_cancelled_exception(error) or is_type(error, "CredentialsRejected"):
+                    raise
+                self._failed += 1
+                await self._record_failure(shard, scan_error(error))
+            finally:
+                del self._running[shard.key]
+            self._show()
+
+    async def _scan_and_merge(self, phase: Phase, shard: Shard) -> None:
+        task = ShardTask(scan_id=self._scan_id, key=shard.key)
+        for attempt in range(1, policies.STAGING_TRIES + 1):
+            await workflow.execute_activity_method(
+                phase.activity,
+                task,
+                task_queue=phase.task_queue,
+                summary=shard.title,
+                **policies.SHARD,
+            )
+            try:
+                await workflow.execute_activity_method(
+                    ShardActivities.merge_shard,
+                    task,
+                    task_queue=task_queues.SYNC,
+                    summary=f"Merge {shard.title}",
+                    **policies.MERGE,
+                )
+            except ActivityError as error:
+                if not is_type(error, "StagingLost") or attempt == policies.STAGING_TRIES:
+                    raise
+            else:
+                return
+
+    async def _record_failure(self, shard: Shard, error: ScanError) -> None:
+        await workflow.execute_activity_method(
+            ScanLifecycleActivities.record_failed_shard,
+            ShardFailed(scan_id=self._scan_id, key=shard.key, error=error),
+            task_queue=task_queues.SCANS,
+            summary=f"Record the failure of {shard.title}",
+            **policies.RECORD,
+        )
+
+    async def _end(self, end: ScanEnd) -> ScanSummary:
+        """Record the end, then wake the scan that waits for this account."""
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        summary = await workflow.execute_activity_method(
+            ScanLifecycleActivities.end_scan,
+            end,
+            task_queue=task_queues.SCANS,
+            summary="Record how the scan ended",
+            **policies.RECORD,
+        )
+        self._enter(f"Ended: {summary.status}")
+        if summary.next_scan_id is not None:
+            waiting = workflow.get_external_workflow_handle(f"scan/{summary.next_scan_id}")
+            try:
+                await waiting.signal("account_free")
+            except FailureError:  # it is not running; whoever starts it takes the account itself
+                workflow.logger.info("The waiting scan %s is not running", summary.next_scan_id)
+        return summary
+
+    @workflow.signal
+    async def pause(self) -> None:
+        """Start no new shards; those that run go on to their end."""
+        await self._set_paused(True)
+
+    @workflow.signal
+    async def resume(self) -> None:
+        """Go on with the shards that are not done."""
+        await self._set_paused(False)
+
+    async def _set_paused(self, paused: bool) -> None:
+        self._paused = paused
+        self._show()
+        await workflow.execute_activity_method(
+            ScanLifecycleActivities.record_paused,
+            ScanPaused(scan_id=self._scan_id, paused=paused),
+            task_queue=task_queues.SCANS,
+            summary="Record the pause" if paused else "Record that the scan goes on",
+            **policies.RECORD,
+        )
+
+    @workflow.signal
+    def account_free(self) -> None:
+        """The scan that had this account has ended."""
+        self._account_free = True
+
+    @workflow.query
+    def progress(self) -> ScanPhase:
+        """Where the scan stands."""
+        return ScanPhase(
+            phase=self._phase,
+            paused=self._paused,
+            shards_total=self._total,
+            shards_done=self._done,
+            shards_failed=self._failed,
+            waiting_for=self._waiting_for,
+        )
+
+    def _enter(self, phase: str) -> None:
+        self._phase = phase
+        self._show()
+
+    def _show(self) -> None:
+        """What the Web UI shows of a scan while it runs."""
+        lines = [f"**{self._phase}**{' (paused)' if self._paused else ''}"]
+        if self._waiting_for:
+            lines.append(self._waiting_for)
+        if self._total:
+            lines.append(
+                f"{self._done + self._failed} of {self._total} shards done, {self._failed} failed"
+            )
+        lines += [f"- {title}" for title in self._running.values()]
+        workflow.set_current_details("\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]))

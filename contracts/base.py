@@ -9,14 +9,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 ItemT = TypeVar("ItemT")
 
 
-def _without_control_characters(text: str) -> str:
+def _one_plain_line(text: str) -> str:
     # PostgreSQL stores no NUL, and a terminal that shows the text would obey the others.
-    if not text.isprintable():
-        raise ValueError("control characters and line breaks are not allowed")
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("no control characters or line breaks, and no space at either end")
     return text
 
 
-PlainText = Annotated[str, AfterValidator(_without_control_characters)]
+PlainText = Annotated[str, AfterValidator(_one_plain_line)]
 """One line of text that people typed: any script, no control characters."""
 
 

@@ -64,7 +64,7 @@ class ReportMalformed(PermanentError):
 
 
 class StagingLost(PermanentError):
-    """Staged rows are gone: PostgreSQL empties unlogged tables after a crash. Run the shard again."""
+    """Staged rows are gone, since a crash of PostgreSQL empties unlogged tables: run it again."""
 
     code = "staging_lost"
 

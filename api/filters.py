@@ -1,0 +1,146 @@
+"""Filters as the query string has them: comma lists, repeated or not, checked value by value."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args
+from uuid import UUID
+
+from fastapi import Request
+from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from api.pagination import PageQuery
+from contracts.findings import FindingFilter
+from contracts.resources import ResourceFilter
+from contracts.vocabulary import Provider, ScanKind, ScanStatus, Severity, TriggerKind
+
+VALUES_LIMIT = 100
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("Control characters are not allowed.")
+    return text
+
+
+Word = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_printable)]
+Search = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+
+
+class CommaLists(BaseModel):
+    """`?severity=critical,high` and `?severity=critical&severity=high` mean the same."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _split(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, list):
+            return value
+        parts = [part for text in value for part in (text.split(",") if text else [""])]
+        if "" in parts:
+            raise ValueError("A value is empty. Leave the parameter out to not filter by it.")
+        if len(parts) > VALUES_LIMIT:
+            raise ValueError(f"At most {VALUES_LIMIT} values.")
+        return list(dict.fromkeys(parts))
+
+
+class FindingQuery(CommaLists, FindingFilter):
+    """The filters of findings and of their summary."""
+
+    account_id: list[UUID] | None = Field(None, description="Accounts the findings are of.")
+    scan_id: UUID | None = Field(None, description="Findings that this scan last saw or changed.")
+    source: list[Word] | None = Field(None, description="The scanner.", examples=[["prowler"]])
+    service: list[Word] | None = Field(None, description="Cloud services.", examples=[["s3"]])
+    region: list[Word] | None = Field(None, description="Regions.", examples=[["eu-west-1"]])
+    check_id: list[Word] | None = Field(None, description="Checks.")
+    resource_uid: list[Word] | None = Field(None, description="Resources by ARN or id.")
+    q: Search | None = Field(None, description="Text in title, detail or resource.")
+    first_seen_after: AwareDatetime | None = Field(
+        None, description="RFC 3339 time; a + is written %2B in a URL."
+    )
+
+    def filter(self) -> FindingFilter:
+        """The contract alone, without what only the query string has."""
+        return FindingFilter(**{name: getattr(self, name) for name in FindingFilter.model_fields})
+
+
+class FindingListQuery(FindingQuery, PageQuery):
+    """One page of findings."""
+
+
+class ResourceListQuery(CommaLists, ResourceFilter, PageQuery):
+    """One page of resources."""
+
+    account_id: list[UUID] | None = Field(None, description="Accounts the resources are of.")
+    type: list[Word] | None = Field(None, description="Types.", examples=[["s3_bucket"]])
+    region: list[Word] | None = Field(None, description="Regions.")
+    q: Search | None = Field(None, description="Text in name or uid.")
+    tag: list[Annotated[Word, Field(pattern=r"^[^:]+:.*$")]] | None = Field(
+        None, description="`key:value` pairs that must all be present.", examples=[["env:prod"]]
+    )
+
+    def filter(self) -> ResourceFilter:
+        """The contract alone, without what only the query string has."""
+        return ResourceFilter(**{name: getattr(self, name) for name in ResourceFilter.model_fields})
+
+
+class ScanListQuery(CommaLists, PageQuery):
+    """One page of scans."""
+
+    status: list[ScanStatus] | None = Field(None, description="Where the scans stand.")
+    account_id: list[UUID] | None = Field(None, description="Accounts that were scanned.")
+    kind: list[ScanKind] | None = Field(None, description="What the scans look at.")
+    trigger: list[TriggerKind] | None = Field(None, description="What started the scans.")
+
+
+class AccountListQuery(CommaLists, PageQuery):
+    """One page of accounts."""
+
+    provider: list[Provider] | None = Field(None, description="Clouds.")
+    enabled: bool | None = Field(None, description="Only enabled, or only disabled accounts.")
+
+
+class CheckListQuery(CommaLists, PageQuery):
+    """One page of checks."""
+
+    source: list[Word] | None = Field(None, description="The scanner that has the check.")
+    provider: list[Provider] | None = Field(None, description="Clouds.")
+    service: list[Word] | None = Field(None, description="Cloud services.")
+    severity: list[Severity] | None = Field(None, description="Severities.")
+    framework: list[Word] | None = Field(None, description="Frameworks.", examples=[["CIS-5.0"]])
+    q: Search | None = Field(None, description="Text in id or title.")
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """A misspelt filter must not silently list everything: 422, naming those that exist."""
+    route = request.scope.get("route")
+    if not request.query_params or not isinstance(route, APIRoute):
+        return
+    known = sorted(_parameters(route))
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        context = {"known": ", ".join(known) or "none"}
+        raise RequestValidationError(
+            [
+                {"type": "extra_forbidden", "loc": ("query", name), "msg": "", "ctx": context}
+                for name in dict.fromkeys(unknown)
+            ]
+        )
+
+
+def _parameters(route: APIRoute) -> set[str]:
+    names: set[str] = set()
+    for field in get_flat_dependant(route.dependant).query_params:
+        kind = field.field_info.annotation
+        models = [part for part in (kind, *get_args(kind)) if isinstance(part, type)]
+        model = next((part for part in models if issubclass(part, BaseModel)), None)
+        names |= set(model.model_fields) if model else {field.alias}
+    return names

@@ -1,0 +1,161 @@
+"""How the API describes itself: /openapi.json, and the pages that show it without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+
+from api.problems import ProblemDetails
+
+ASSETS: Final = "/docs/assets"
+
+DESCRIPTION: Final = """\
+Cloudsweep runs cloud-security scans that are never lost, and keeps what they found.
+
+**Begin**: add an account (`POST /accounts`), check its credentials (`POST /accounts/{id}/check`),
+start a scan (`POST /scans`), follow it (`GET /scans/{id}/events`), read its findings
+(`GET /findings?status=fail`).
+
+**Keys**: every call but `/healthz`, `/readyz` and this description needs the header
+`Authorization: Bearer <key>`. A key belongs to a team, sees only its rows, and has a role: a
+`viewer` reads, an `operator` also adds accounts and runs scans, an `admin` also removes accounts
+and makes keys.
+
+**Lists** answer `{"items": [...], "next_cursor": "..." | null}`; send `next_cursor` as `cursor` for
+the next page. **Filters** take comma lists: `?severity=critical,high`. Unknown parameters and
+fields are refused. **Times** are RFC 3339 in UTC, **ids** are UUIDs.
+
+**Errors** are RFC 9457 `application/problem+json`: `detail` says what is wrong, `fix` what to do,
+`errors` names each wrong field, `code` is for machines. 503 comes with `Retry-After`.
+"""
+
+TAGS: Final = [
+    {"name": "accounts", "description": "What to scan, and how to get in; never a secret."},
+    {"name": "scans", "description": "Start, follow, pause, resume, cancel."},
+    {"name": "findings", "description": "What the scans found, in its current state."},
+    {"name": "resources", "description": "The inventory."},
+    {"name": "checks", "description": "What is looked for, and how to fix it."},
+    {"name": "keys", "description": "Who may call this API."},
+    {"name": "health", "description": "For probes and Prometheus."},
+]
+
+METHODS: Final = ("get", "post", "patch", "delete")
+
+
+def operation_id(route: APIRoute) -> str:
+    """The function's name: stable, unique, and what generated clients call their methods."""
+    return route.name
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        schemas = document["components"]["schemas"]
+        schemas["ProblemDetails"] = _problem_schema(schemas)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        for operation in _operations(document):
+            _tell_role(operation)
+            _write_lists_with_commas(operation)
+        app.openapi_schema = _with_readable_names(document)
+    return app.openapi_schema
+
+
+def _problem_schema(schemas: dict[str, Any]) -> dict[str, Any]:
+    schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    return schema
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        for method in METHODS:
+            if method in path:
+                yield path[method]
+
+
+def _tell_role(operation: dict[str, Any]) -> None:
+    for scheme in operation.get("security", ()):
+        for role in scheme.get("key", ()):
+            operation["description"] = f"{operation.get('description', '')}\n\nRole: **{role}**."
+
+
+def _write_lists_with_commas(operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        schema = parameter.get("schema", {})
+        kinds = [schema, *schema.get("anyOf", ())]
+        if parameter["in"] == "query" and any(kind.get("type") == "array" for kind in kinds):
+            parameter |= {"style": "form", "explode": False}
+
+
+def _with_readable_names(document: dict[str, Any]) -> dict[str, Any]:
+    """`FindingPage` for `Page_Finding_`."""
+    names = {
+        name: f"{name.removeprefix('Page_').rstrip('_')}Page"
+        for name in document["components"]["schemas"]
+        if name.startswith("Page_")
+    }
+
+    def renamed(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {names.get(key, key): renamed(value) for key, value in part.items()}
+        if isinstance(part, list):
+            return [renamed(value) for value in part]
+        if isinstance(part, str) and part.startswith("#/components/schemas/"):
+            prefix, _, name = part.rpartition("/")
+            return f"{prefix}/{names.get(name, name)}"
+        return part
+
+    named: dict[str, Any] = renamed(document)
+    for name in names.values():
+        named["components"]["schemas"][name]["title"] = name
+    return named
+
+
+def add_pages(app: FastAPI) -> None:
+    """/docs and /redoc, with their scripts from this process: they work without a network."""
+    assets = Path(str(files("fastapi_offline") / "static"))
+    app.mount(ASSETS, StaticFiles(directory=assets), name="assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def show_docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{ASSETS}/favicon.png",
+            swagger_ui_parameters={
+                "persistAuthorization": True,
+                "displayRequestDuration": True,
+                "defaultModelsExpandDepth": 0,
+                "tryItOutEnabled": True,
+            },
+        )
+
+    @app.get("/redoc", include_in_schema=False)
+    async def show_redoc() -> HTMLResponse:
+        return get_redoc_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            redoc_js_url=f"{ASSETS}/redoc.standalone.js",
+            redoc_favicon_url=f"{ASSETS}/favicon.png",
+            with_google_fonts=False,
+        )

@@ -1,0 +1,46 @@
+"""Findings: list, count and show."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from api.auth import Viewer
+from api.filters import FindingListQuery, FindingQuery
+from api.problems import described
+from api.routes import BASE
+from api.state import Session
+from contracts.base import Page
+from contracts.findings import Finding, FindingDetail, FindingSummary
+from storage import findings
+
+router = APIRouter(prefix=f"{BASE}/findings", tags=["findings"])
+
+
+@router.get("", responses=described(), summary="List findings")
+async def list_findings(
+    query: Annotated[FindingListQuery, Query()], caller: Viewer, session: Session
+) -> Page[Finding]:
+    """The current state of every check on every resource, worst first.
+
+    A filter takes a comma list and means any of its values; several filters mean all of them.
+    """
+    return await findings.list_findings(
+        session, caller.team_id, query.filter(), limit=query.limit, cursor=query.cursor
+    )
+
+
+@router.get("/summary", responses=described(), summary="Count findings")
+async def summarize_findings(
+    query: Annotated[FindingQuery, Query()], caller: Viewer, session: Session
+) -> FindingSummary:
+    """Counts by severity, status, state, service and region, under the filters of the list."""
+    return await findings.summarize_findings(session, caller.team_id, query.filter())
+
+
+@router.get("/{finding_id}", responses=described(404), summary="Show a finding")
+async def get_finding(finding_id: UUID, caller: Viewer, session: Session) -> FindingDetail:
+    """One finding with its check's text, remediation and history of transitions."""
+    return await findings.get_finding(session, caller.team_id, finding_id)

@@ -1,0 +1,153 @@
+"""Row, then workflow: what starts, cancels, pauses and resumes a scan, safe at every kill -9."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from api import engine as engines
+from api.problems import Refusal
+from api.state import Services
+from contracts.accounts import Account
+from contracts.errors import Conflict, EngineUnavailable
+from contracts.scans import NewScan, Scan, ScanEnd, ScanTrigger
+from contracts.vocabulary import ScanStatus
+from runtime import task_queues, temporal
+from storage import accounts, scan_state, scans
+
+NOT_STARTED: Final = (
+    "Temporal could not be reached when this scan was queued. "
+    "Resume the scan, or repeat the request with its Idempotency-Key, to start it."
+)
+NO_ENGINE: Final = "Temporal cannot be reached; the scan goes on when it can."
+NO_WORKER: Final = (
+    f"No worker polls the task queue {task_queues.SCANS}. Start one: `cloudsweep up` on one "
+    "machine, or `python worker.py`."
+)
+LOOK_SECONDS: Final = 1.0
+"""Reads wait no longer than this for Temporal to say whether workers poll."""
+
+
+async def start(
+    shared: Services, team_id: UUID, request: NewScan, idempotency_key: str | None, at: datetime
+) -> Scan:
+    """Insert the row and commit, then start the workflow by id.
+
+    The same key and body give the same scan, started if it was not. Raises a 503 that names the
+    scan when Temporal cannot be reached; the row then says so.
+    """
+    async with shared.database.transaction() as session:
+        account = await accounts.get_account(session, team_id, request.account_id)
+        scan, _ = await scans.create_scan(
+            session,
+            team_id,
+            request,
+            trigger=ScanTrigger(),
+            idempotency_key=idempotency_key,
+            at=at,
+        )
+    if scan.status is ScanStatus.PENDING:
+        await _start_workflow(shared, team_id, scan, account)
+    return await _read(shared, team_id, scan.id)
+
+
+async def cancel(shared: Services, team_id: UUID, scan_id: UUID, at: datetime) -> Scan:
+    """Ask the scan to stop; what was merged stays. Conflict when it has ended."""
+    scan = await _read(shared, team_id, scan_id)
+    if scan.status.ended:
+        raise Conflict(f"This scan has ended already: it is {scan.status}.")
+    is_running = await shared.engine.cancel(scan.workflow_id)
+    if not is_running:
+        # Nothing runs that could record the end: it was never started, or Temporal lost it.
+        async with shared.database.transaction() as session:
+            end = ScanEnd(scan_id=scan.id, outcome=ScanStatus.CANCELLED)
+            await scan_state.end_scan(session, end, at=at)
+    return await _read(shared, team_id, scan_id)
+
+
+async def pause(shared: Services, team_id: UUID, scan_id: UUID) -> Scan:
+    """Start no new shards; those that run go on to their end. Conflict unless it is running."""
+    scan = await _read(shared, team_id, scan_id)
+    if scan.status is not ScanStatus.RUNNING:
+        raise Conflict(f"Only a running scan can be paused; this one is {scan.status}.")
+    await _signal(shared, scan, engines.PAUSE)
+    return scan
+
+
+async def resume(shared: Services, team_id: UUID, scan_id: UUID, at: datetime) -> Scan:
+    """Go on: a paused scan with its next shards, an ended one with those that are not done.
+
+    A pending scan is started if it was not. Conflict when it is running or nothing is left to do.
+    """
+    scan = await _read(shared, team_id, scan_id)
+    if scan.status is ScanStatus.RUNNING:
+        raise Conflict("This scan is running already.")
+    if scan.status is ScanStatus.PAUSED:
+        await _signal(shared, scan, engines.RESUME)
+        return scan
+    async with shared.database.transaction() as session:
+        account = await accounts.get_account(session, team_id, scan.account_id)
+        if scan.status.ended:
+            scan = await scan_state.reopen_scan(session, team_id, scan_id, at=at)
+    await _start_workflow(shared, team_id, scan, account)
+    return await _read(shared, team_id, scan_id)
+
+
+async def shown(shared: Services, found: Sequence[Scan]) -> list[Scan]:
+    """The scans as people read them: what they wait for, and their page in the Web UI."""
+    config = temporal.connect_config(shared.settings)
+    namespace = config.get("namespace", "default")
+    silent = [scan for scan in found if scan.status is ScanStatus.PENDING and not scan.waiting_for]
+    words = await _what_is_missing(shared) if silent else None
+    return [
+        scan.model_copy(
+            update={
+                "temporal_url": engines.workflow_url(shared.settings, scan.workflow_id, namespace),
+                "waiting_for": words if scan in silent else scan.waiting_for,
+            }
+        )
+        for scan in found
+    ]
+
+
+async def _what_is_missing(shared: Services) -> str | None:
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            return None if await shared.engine.is_polled(task_queues.SCANS) else NO_WORKER
+    except (EngineUnavailable, TimeoutError):
+        return NO_ENGINE
+
+
+async def _read(shared: Services, team_id: UUID, scan_id: UUID) -> Scan:
+    async with shared.database.transaction() as session:
+        return await scans.get_scan(session, team_id, scan_id)
+
+
+async def _start_workflow(shared: Services, team_id: UUID, scan: Scan, account: Account) -> None:
+    try:
+        await shared.engine.start_scan(scan, team_id, account.name)
+    except EngineUnavailable as error:
+        async with shared.database.transaction() as session:
+            await scan_state.set_waiting(session, scan.id, NOT_STARTED)
+        raise Refusal(
+            503,
+            "The scan is queued, but Temporal cannot be reached, so it has not started.",
+            code=error.code,
+            fix=f"When Temporal is back, `cloudsweep scan resume {scan.id}` starts it; so does the "
+            "same request with the same Idempotency-Key.",
+            scan_id=str(scan.id),
+        ) from error
+    if scan.waiting_for == NOT_STARTED:
+        async with shared.database.transaction() as session:
+            await scan_state.set_waiting(session, scan.id, None)
+
+
+async def _signal(shared: Services, scan: Scan, name: str) -> None:
+    if not await shared.engine.signal(scan.workflow_id, name):
+        raise Conflict(
+            f"The scan is {scan.status} here, but Temporal no longer runs its workflow.",
+            fix="Cancel the scan, then resume it: the shards that are not done run again.",
+        )

@@ -1,0 +1,186 @@
+"""The AWS-compatible server of the demo: moto in this process, with fixed ids and a fixed clock.
+
+moto is a simulation, and three things of it are bent here so that a restarted demo cloud is the
+same cloud: identifiers come from a seeded generator, creation times from a clock that stands still
+where the seed says, and the code of Lambda functions is served from this endpoint, where moto
+names a host of AWS that the demo must not call.
+
+Import this module before any service of moto: they bind the clock when they are imported.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+
+import boto3
+import moto.core.utils as moto_utils
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from moto.moto_api._internal import mock_random
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+STATUS_PATH = "/demo-cloud"
+_CODE_PATH = "/demo-cloud/code/"
+
+
+class Clock:
+    """What moto takes for the present: a fixed instant, or the real time."""
+
+    def __init__(self) -> None:
+        self._instant: datetime | None = None
+        moto_utils.utcnow = self.now
+
+    def now(self) -> datetime:
+        """The present in UTC, without zone, as moto keeps all its times."""
+        return self._instant or datetime.now(UTC).replace(tzinfo=None)
+
+    def set(self, instant: datetime) -> None:
+        """Stand still at `instant`."""
+        self._instant = instant.replace(tzinfo=None)
+
+    def release(self) -> None:
+        """Follow the real time from now on."""
+        self._instant = None
+
+
+class MotoCloud:
+    """One moto server: reached without a socket while it is seeded, then served over HTTP."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self._app = DomainDispatcherApplication(create_backend_app)
+        self._session = boto3.Session(
+            aws_access_key_id="seed",
+            aws_secret_access_key="seed",  # noqa: S106 (moto takes any)
+        )
+        self._clients: dict[tuple[str, str, str], Any] = {}
+        self._base_url = ""
+        self.status: dict[str, Any] = {}
+
+    def client(self, account_uid: str, service: str, region: str) -> Any:
+        """A boto3 client whose calls go straight to the server in this process."""
+        key = (account_uid, service, region)
+        if key not in self._clients:
+            client = self._session.client(
+                service,
+                region_name=region,
+                endpoint_url="http://127.0.0.1",
+                config=Config(retries={"total_max_attempts": 1}),
+            )
+
+            def send(request: Any, **_: Any) -> AWSResponse:
+                return self._answer(request, account_uid)
+
+            client.meta.events.register_first("before-send", send)
+            self._clients[key] = client
+        return self._clients[key]
+
+    def reseed(self, number: int) -> None:
+        """Draw the identifiers that follow from seed `number`, whatever was drawn before."""
+        mock_random.seed(number)
+
+    def serve(self, listener: socket.socket) -> None:
+        """Answer HTTP on a bound socket until the process ends."""
+        host, port = listener.getsockname()[:2]
+        self._base_url = f"http://{host}:{port}"
+        self._clients.clear()
+        _serve_lambda_code_from(self._base_url)
+        server = make_server(
+            host,
+            port,
+            self._with_demo_pages,
+            threaded=True,
+            request_handler=_QuietHandler,
+            fd=listener.fileno(),
+        )
+        server.serve_forever()
+
+    def _answer(self, request: Any, account_uid: str) -> AWSResponse:
+        url = urlsplit(request.url)
+        body = request.body.read() if hasattr(request.body, "read") else request.body or b""
+        body = body.encode() if isinstance(body, str) else body
+        headers = {
+            name: value.decode() if isinstance(value, bytes) else str(value)
+            for name, value in request.headers.items()
+        }
+        builder = EnvironBuilder(
+            path=url.path,
+            base_url=f"http://{url.netloc}",
+            query_string=url.query,
+            method=request.method,
+            headers=[*headers.items(), ("x-moto-account-id", account_uid)],
+            input_stream=io.BytesIO(body),
+            content_length=len(body),
+        )
+        pieces, status, answered = run_wsgi_app(self._app, builder.get_environ())
+        return AWSResponse(
+            request.url, int(status.split()[0]), dict(answered), _Body(b"".join(pieces))
+        )
+
+    def _with_demo_pages(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == STATUS_PATH:
+            page, kind = json.dumps(self.status).encode(), "application/json"
+        elif path.startswith(_CODE_PATH):
+            page, kind = _lambda_code(path.removeprefix(_CODE_PATH)), "application/zip"
+        else:
+            answer: Iterable[bytes] = self._app(environ, start_response)
+            return answer
+        start_response("200 OK", [("Content-Type", kind), ("Content-Length", str(len(page)))])
+        return [page]
+
+
+class _Body(io.BytesIO):
+    """A response body with the one method more that botocore asks of urllib3's."""
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self.read()
+
+
+class _QuietHandler(MotoRequestHandler):
+    def log_request(self, *_: Any) -> None:
+        """Write no line per request."""
+
+
+def _serve_lambda_code_from(base_url: str) -> None:
+    from moto.awslambda.models import LambdaFunction
+
+    original = LambdaFunction.get_code
+
+    def get_code(function: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = original(function)
+        if "Location" in answer.get("Code", {}):
+            token = base64.urlsafe_b64encode(function.function_arn.encode()).decode()
+            answer["Code"]["Location"] = f"{base_url}{_CODE_PATH}{token}"
+        return answer
+
+    LambdaFunction.get_code = get_code  # type: ignore  # replacing it is the purpose
+
+
+def _lambda_code(token: str) -> bytes:
+    from moto.awslambda.models import lambda_backends
+
+    arn = base64.urlsafe_b64decode(token).decode()
+    region, account_uid = arn.split(":")[3:5]
+    function = lambda_backends[account_uid][region].get_function(arn)
+    return bytes(function.code_bytes)

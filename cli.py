@@ -1,0 +1,79 @@
+"""The `cloudsweep` command: speaks to the API, in its words."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from commands import accounts, findings, inventory, keys, scanners, scans, stack
+from commands.client import WRONG_USAGE, Failure
+from commands.output import complain
+from runtime.version import VERSION
+
+app = typer.Typer(
+    name="cloudsweep",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Cloud-security scans that are never lost.\n\n"
+    "Begin with `cloudsweep demo`, or `cloudsweep up` and `cloudsweep account add`. The server is "
+    "found by CLOUDSWEEP_API_URL and CLOUDSWEEP_API_KEY, else by the data directory. Exit codes: "
+    "0 done, 1 the work failed, 2 wrong usage, 3 the server cannot be reached.",
+)
+app.command("up")(stack.up)
+app.command("demo")(stack.demo)
+app.add_typer(accounts.app, name="account")
+app.add_typer(scans.app, name="scan")
+app.add_typer(findings.app, name="finding")
+app.add_typer(inventory.resource, name="resource")
+app.add_typer(inventory.check, name="check")
+app.add_typer(keys.app, name="key")
+app.add_typer(scanners.app, name="scanners")
+app.command("settings")(stack.settings)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cloudsweep {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run the command line; a failure is words on stderr and an exit code, never a traceback."""
+    as_json = "--json" in sys.argv
+    try:
+        app()
+    except Failure as failure:
+        complain(failure, as_json)
+        sys.exit(failure.code)
+    except BrokenPipeError:  # `cloudsweep finding list | head`
+        sys.stderr.close()
+        sys.exit(0)
+    except ValueError as error:  # settings that do not parse
+        if type(error).__name__ != "ValidationError":
+            raise
+        complain(Failure(_settings_error(error), fix="Correct it, or unset it."), as_json)
+        sys.exit(WRONG_USAGE)
+
+
+def _settings_error(error: ValueError) -> str:
+    errors = error.errors()  # type: ignore[attr-defined]  # pydantic's, which is imported late
+    return "; ".join(
+        f"CLOUDSWEEP_{str(item['loc'][0]).upper()}: {item['msg']}" for item in errors if item["loc"]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""`cloudsweep scan`: start, follow and steer scans."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from commands import accounts
+from commands.client import Api, Row, connected
+from commands.output import (
+    AsJson,
+    Cursor,
+    Limit,
+    age,
+    cell,
+    clock,
+    fields,
+    say,
+    short,
+    show,
+    show_json,
+    show_page,
+    table,
+)
+from contracts.vocabulary import ScanStatus, TriggerKind
+
+app = typer.Typer(no_args_is_help=True, help="Scans: start, watch, pause, resume, cancel.")
+
+Which = Annotated[str, typer.Argument(metavar="SCAN", help="Id, or a part of it.")]
+
+
+def find(api: Api, text: str) -> str:
+    """The id of the scan that a person named; `last` is the newest."""
+    if text == "last":
+        newest = api.page("scans", {}, 1)["items"]
+        if newest:
+            return str(newest[0]["id"])
+    return api.resolve("scans", text, "scan")
+
+
+def _list(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",")] if text else None
+
+
+@app.command("start")
+def start(
+    account: accounts.Which,
+    regions: Annotated[str | None, typer.Option(help="Only these regions, with commas.")] = None,
+    services: Annotated[str | None, typer.Option(help="Only these services, with commas.")] = None,
+    checks: Annotated[str | None, typer.Option(help="Only these checks, with commas.")] = None,
+    frameworks: Annotated[
+        str | None, typer.Option(help="Only the checks of these frameworks, with commas.")
+    ] = None,
+    discovery: Annotated[
+        bool, typer.Option("--discovery/--no-discovery", help="Read the inventory.")
+    ] = True,
+    compliance: Annotated[
+        bool, typer.Option("--compliance/--no-compliance", help="Run the checks.")
+    ] = True,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key gives the same scan.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the progress until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a scan of an account; without options, of all of it.
+
+    With --wait the exit code is 1 when the scan failed or was cancelled.
+    """
+    scope = {
+        "regions": _list(regions),
+        "services": _list(services),
+        "checks": _list(checks),
+        "frameworks": _list(frameworks),
+    }
+    with connected() as api:
+        body: Row = {
+            "account_id": accounts.find(api, account),
+            "discovery": discovery,
+            "compliance": compliance,
+            **{name: value for name, value in scope.items() if value},
+        }
+        headers = {"Idempotency-Key": idempotency_key or f"cli-{uuid4()}"}
+        scan = api.post("scans", body, headers)
+        if wait:
+            _follow(api, scan, as_json)
+            return
+    show(scan, as_json, _details(scan))
+    if not as_json:
+        say(f"Watch it: cloudsweep scan watch {short(scan['id'])}")
+
+
+@app.command("list")
+def list_(
+    account: Annotated[str | None, typer.Option(help="Only of this account.")] = None,
+    status: Annotated[list[ScanStatus] | None, typer.Option(help="Only with this status.")] = None,
+    trigger: Annotated[list[TriggerKind] | None, typer.Option(help="Only started so.")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List scans, newest first."""
+    with connected() as api:
+        parameters = {
+            "account_id": accounts.find(api, account) if account else None,
+            "status": [one.value for one in status or ()],
+            "trigger": [one.value for one in trigger or ()],
+        }
+        page = api.page("scans", parameters, limit, cursor)
+        names = {} if as_json else account_names(api)
+    rows = table("ID", "*ACCOUNT", "STATUS", ">DONE", ">TOOK", ">NEW", ">RESOLVED", ">AGE")
+    for scan in page["items"]:
+        found = scan["counts"]["findings"]
+        rows.add_row(
+            short(scan["id"]),
+            cell(names.get(scan["account_id"], short(scan["account_id"]))),
+            cell(scan["status"]),
+            f"{scan['progress']:.0f} %",
+            clock(scan["duration_seconds"]),
+            str(found["new"]),
+            str(found["resolved"]),
+            age(scan["queued_at"]),
+        )
+    show_page(page, as_json, rows, "No scans. Start one: cloudsweep scan start ACCOUNT")
+
+
+def account_names(api: Api) -> dict[str, str]:
+    """Id -> name, for tables."""
+    return {row["id"]: row["name"] for row in api.page("accounts", {}, 500)["items"]}
+
+
+@app.command("show")
+def show_(scan: Which, as_json: AsJson = False) -> None:
+    """Show a scan: where it stands, what it found, why it failed."""
+    with connected() as api:
+        document = api.get(f"scans/{find(api, scan)}")
+    show(document, as_json, _details(document))
+
+
+@app.command("tasks")
+def tasks(
+    scan: Which,
+    limit: Limit = 500,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List a scan's shards: state, coverage, failures."""
+    with connected() as api:
+        page = api.page(f"scans/{find(api, scan)}/tasks", {}, limit, cursor)
+    rows = table("*SHARD", "KIND", "STATUS", ">DONE", ">TRY", ">ROWS", ">CHECKS")
+    notes = []
+    for task in page["items"]:
+        covered = task["coverage"]
+        rows.add_row(
+            cell(task["key"]),
+            cell(task["kind"]),
+            cell(task["status"]),
+            f"{task['progress']:.0f} %",
+            str(task["attempt"]),
+            str(task["rows"]),
+            f"{covered['run']}/{covered['planned']}" if covered else "-",
+        )
+        if task["error"]:
+            notes.append(f"{task['key']}: {task['error']['message']}")
+        notes += [
+            f"{task['key']}: {problem['service']} {problem['region'] or ''}: "
+            f"{problem['error_class']}, {problem['count']} times. {problem['message']}"
+            for problem in (covered or {}).get("problems", ())
+            if problem["error_class"] != "not_implemented"
+        ]
+    show_page(page, as_json, rows, "This scan has no shards yet.")
+    if not as_json:
+        for note in notes:
+            say(note)
+
+
+@app.command("cancel")
+def cancel(scan: Which, as_json: AsJson = False) -> None:
+    """Stop a scan; what it merged stays, and resume runs the rest."""
+    _steer(scan, "cancel", "It stops within seconds; what was merged stays.", as_json)
+
+
+@app.command("pause")
+def pause(scan: Which, as_json: AsJson = False) -> None:
+    """Start no new shards; those that run go on to their end."""
+    _steer(scan, "pause", "It starts no new shards; those that run go on to their end.", as_json)
+
+
+@app.command("resume")
+def resume(scan: Which, as_json: AsJson = False) -> None:
+    """Go on: also with the undone shards of an ended scan."""
+    _steer(scan, "resume", "It goes on.", as_json)
+
+
+@app.command("watch")
+def watch(scan: Which, as_json: AsJson = False) -> None:
+    """Show a scan's progress until it ends."""
+    with connected() as api:
+        _follow(api, api.get(f"scans/{find(api, scan)}"), as_json)
+
+
+def _steer(scan: str, action: str, words: str, as_json: bool) -> None:
+    with connected() as api:
+        document = api.post(f"scans/{find(api, scan)}/{action}")
+    if as_json:
+        show_json(document)
+    else:
+        say(f"Scan {short(document['id'])}: {words}")
+
+
+def _follow(api: Api, scan: Row, as_json: bool) -> None:
+    from commands.live import follow
+
+    scan = follow(api, scan, quiet=as_json)
+    show(scan, as_json, _details(scan))
+    if scan["status"] in (ScanStatus.FAILED, ScanStatus.CANCELLED):
+        raise typer.Exit(1)
+    if not as_json:
+        say(
+            "Next: cloudsweep finding list --status fail   or   "
+            f"cloudsweep scan tasks {short(scan['id'])}"
+        )
+
+
+def _details(scan: Row) -> Any:
+    options = [
+        f"{name}: {', '.join(value) if isinstance(value, list) else 'no'}"
+        for name, value in scan["options"].items()
+        if value not in (None, True)
+    ]
+    error = scan["error"] or {}
+    counts, found = scan["counts"], scan["counts"]["findings"]
+    shards = counts["tasks"]
+    pairs: list[tuple[str, Any]] = [
+        ("Scan", scan["id"]),
+        ("Status", cell(scan["status"])),
+        ("Waits for", scan["waiting_for"]),
+        ("Error", error.get("message")),
+        ("Fix", error.get("fix")),
+        (
+            "Progress",
+            f"{scan['progress']:.0f} %, {shards['done']} of {shards['total']} shards done",
+        ),
+        ("Failed shards", str(shards["failed"]) if shards["failed"] else None),
+        ("Took", clock(scan["duration_seconds"]) if scan["duration_seconds"] else None),
+        ("Resources", str(counts["resources"])),
+        (
+            "Findings",
+            f"{found['new']} new, {found['changed']} changed, {found['resolved']} resolved, "
+            f"{found['unchanged']} unchanged",
+        ),
+        ("Scope", "; ".join(options) or "everything"),
+        *(("Note", note) for note in scan.get("notes", ())),
+        ("Web UI", scan["temporal_url"]),
+    ]
+    return fields((name, value) for name, value in pairs if value is not None)

@@ -9,8 +9,15 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.failures import as_application_error
 from contracts.accounts import Account, AccountCheck, AccountRef, CloudIdentity
-from contracts.errors import CloudsweepError, Conflict, ScopeInvalid
+from contracts.errors import (
+    CloudsweepError,
+    Conflict,
+    RateLimited,
+    ScopeInvalid,
+    TargetUnreachable,
+)
 from contracts.scans import (
     PhasePlan,
     ScanBegun,
@@ -24,6 +31,7 @@ from contracts.scans import (
     ShardFailed,
 )
 from contracts.vocabulary import Provider, ScanStatus, TaskKind, TaskStatus
+from runtime import policies
 from runtime.settings import Settings
 from scanners import prowler_catalogue, prowler_plan, steampipe
 from scanners.cloud_identity import check_identity
@@ -61,7 +69,11 @@ class ScanLifecycleActivities:
         holder = await self._claim(request)
         if holder is not None:
             return ScanBegun(waits_for=holder, account_name=account.name)
-        identity = await self._learn_identity(account)
+        try:
+            identity = await self._learn_identity(account)
+        except (TargetUnreachable, RateLimited) as error:
+            final = activity.info().attempt >= policies.PROVIDER_TRIES
+            raise as_application_error(error, final=final) from None
         home, regions = _resolve_regions(account, identity, scan.options.regions)
         return ScanBegun(
             account_name=account.name,

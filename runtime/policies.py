@@ -46,7 +46,7 @@ RECORD: Final[ActivityPolicy] = {
 ASK_PROVIDER: Final[ActivityPolicy] = {
     # A few calls to the cloud provider: who are we, which regions are there.
     "start_to_close_timeout": timedelta(seconds=90),
-    "schedule_to_close_timeout": timedelta(hours=1),
+    "schedule_to_close_timeout": timedelta(days=2),
     "retry_policy": RetryPolicy(
         initial_interval=timedelta(seconds=1),
         backoff_coefficient=2,
@@ -91,6 +91,10 @@ MERGE: Final[ActivityPolicy] = {
 
 HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)
 """Cancellation arrives only through a heartbeat: no longer than this between two that are sent."""
+
+PROVIDER_TRIES: Final = 6
+"""A provider that does not answer by this attempt, about a minute after the first, fails the scan
+with these words; a database that does not answer may take as long as it needs."""
 
 SCANNER_TRIES: Final = 3
 """A scanner that crashes, or is throttled or cut off, on this attempt or later is not run again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
 from fastapi import Depends, FastAPI
 
@@ -13,7 +12,7 @@ from api.auth import Authentication
 from api.engine import Engine
 from api.filters import refuse_unknown_parameters
 from api.metrics import Metrics
-from api.middleware import RequestContext
+from api.middleware import BodyLimit, RequestContext
 from api.routes import (
     BASE,
     accounts,
@@ -30,8 +29,6 @@ from api.state import Services
 from runtime.settings import Settings, get_settings
 from runtime.version import VERSION
 from storage.database import Database
-
-BODY_LIMIT: Final = 1_000_000
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -51,7 +48,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
         dependencies=[Depends(refuse_unknown_parameters)],
         generate_unique_id_function=openapi.operation_id,
-        max_body_size=BODY_LIMIT,
     )
     app.state.settings = settings
     app.state.metrics = counted
@@ -63,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     openapi.add_pages(app)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # as FastAPI documents
     problems.install(app)
+    app.add_middleware(BodyLimit)
     app.add_middleware(Authentication)
     app.add_middleware(RequestContext, metrics=counted)  # the last one added is the outermost
     return app

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Request
-from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import (
@@ -57,9 +56,9 @@ class FindingQuery(CommaLists, FindingFilter):
 
     account_id: list[UUID] | None = Field(None, description="Accounts the findings are of.")
     scan_id: UUID | None = Field(None, description="Findings that this scan last saw or changed.")
-    source: list[Word] | None = Field(None, description="The scanner.", examples=[["prowler"]])
-    service: list[Word] | None = Field(None, description="Cloud services.", examples=[["s3"]])
-    region: list[Word] | None = Field(None, description="Regions.", examples=[["eu-west-1"]])
+    source: list[Word] | None = Field(None, description="Scanners, such as prowler.")
+    service: list[Word] | None = Field(None, description="Cloud services, such as s3.")
+    region: list[Word] | None = Field(None, description="Regions, such as eu-west-1.")
     check_id: list[Word] | None = Field(None, description="Checks.")
     resource_uid: list[Word] | None = Field(None, description="Resources by ARN or id.")
     q: Search | None = Field(None, description="Text in title, detail or resource.")
@@ -80,11 +79,11 @@ class ResourceListQuery(CommaLists, ResourceFilter, PageQuery):
     """One page of resources."""
 
     account_id: list[UUID] | None = Field(None, description="Accounts the resources are of.")
-    type: list[Word] | None = Field(None, description="Types.", examples=[["s3_bucket"]])
+    type: list[Word] | None = Field(None, description="Types, such as s3_bucket.")
     region: list[Word] | None = Field(None, description="Regions.")
     q: Search | None = Field(None, description="Text in name or uid.")
     tag: list[Annotated[Word, Field(pattern=r"^[^:]+:.*$")]] | None = Field(
-        None, description="`key:value` pairs that must all be present.", examples=[["env:prod"]]
+        None, description="Pairs that must all be present, such as env:prod."
     )
 
     def filter(self) -> ResourceFilter:
@@ -115,7 +114,7 @@ class CheckListQuery(CommaLists, PageQuery):
     provider: list[Provider] | None = Field(None, description="Clouds.")
     service: list[Word] | None = Field(None, description="Cloud services.")
     severity: list[Severity] | None = Field(None, description="Severities.")
-    framework: list[Word] | None = Field(None, description="Frameworks.", examples=[["CIS-5.0"]])
+    framework: list[Word] | None = Field(None, description="Frameworks, such as cis_5.0_aws.")
     q: Search | None = Field(None, description="Text in id or title.")
 
 
@@ -124,23 +123,14 @@ def refuse_unknown_parameters(request: Request) -> None:
     route = request.scope.get("route")
     if not request.query_params or not isinstance(route, APIRoute):
         return
-    known = sorted(_parameters(route))
-    unknown = [name for name in request.query_params if name not in known]
+    operation = request.app.openapi()["paths"][route.path][request.method.lower()]
+    known = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
     if unknown:
         context = {"known": ", ".join(known) or "none"}
         raise RequestValidationError(
             [
                 {"type": "extra_forbidden", "loc": ("query", name), "msg": "", "ctx": context}
-                for name in dict.fromkeys(unknown)
+                for name in unknown
             ]
         )
-
-
-def _parameters(route: APIRoute) -> set[str]:
-    names: set[str] = set()
-    for field in get_flat_dependant(route.dependant).query_params:
-        kind = field.field_info.annotation
-        models = [part for part in (kind, *get_args(kind)) if isinstance(part, type)]
-        model = next((part for part in models if issubclass(part, BaseModel)), None)
-        names |= set(model.model_fields) if model else {field.alias}
-    return names

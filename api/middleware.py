@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
@@ -19,7 +20,36 @@ from api.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+BODY_LIMIT: Final = 1_000_000
 METHODS: Final = frozenset(method.value for method in HTTPMethod)
+
+
+class BodyLimit:
+    """No body is read past its limit, whether its length was announced or not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdecimal() and int(announced) > BODY_LIMIT:
+            refusal = HTTPException(413)
+            await problems.respond(refusal, scope.get("request_id"))(scope, receive, send)
+            return
+        size = 0
+
+        async def receive_counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > BODY_LIMIT:
+                raise HTTPException(413)  # FastAPI lets this one through to the problems
+            return message
+
+        await self.app(scope, receive_counted, send)
 
 
 class RequestContext:

@@ -19,8 +19,6 @@ from api.problems import ProblemDetails
 ASSETS: Final = "/docs/assets"
 
 DESCRIPTION: Final = """\
-Cloudsweep runs cloud-security scans that are never lost, and keeps what they found.
-
 **Begin**: add an account (`POST /accounts`), check its credentials (`POST /accounts/{id}/check`),
 start a scan (`POST /scans`), follow it (`GET /scans/{id}/events`), read its findings
 (`GET /findings?status=fail`).

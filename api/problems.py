@@ -186,6 +186,11 @@ def _http_detail(error: HTTPException) -> str:
 
 
 async def _handle(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router names the methods of one route; an address may have several.
+        path = getattr(request.scope.get("route"), "path", "")
+        methods = request.app.openapi()["paths"].get(path, {"get": {}})
+        error.headers = {"Allow": ", ".join(sorted(method.upper() for method in methods))}
     return respond(error, request.scope.get("request_id"))
 
 

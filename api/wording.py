@@ -71,7 +71,7 @@ def _names(expected: str) -> str:
 
 
 def _shape(item: dict[str, Any]) -> str:
-    for part in reversed(item["loc"]):
+    for part in reversed(item["loc"][1:]):
         if part in SHAPES:
             return f" {SHAPES[part]}"
     return ""

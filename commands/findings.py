@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +10,6 @@ from commands import accounts, scans
 from commands.client import Api, Row, connected
 from commands.output import (
     SEVERITIES,
-    STYLES,
     AsJson,
     Cursor,
     Limit,
@@ -26,9 +25,13 @@ from commands.output import (
 )
 from contracts.vocabulary import FindingState, FindingStatus
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 app = typer.Typer(no_args_is_help=True, help="Findings: list, count, show.")
 
-SHORTER = {"informational": "info"}
+WIDE = 110
+"""Columns from which a finding fits on one line."""
 
 Account = Annotated[list[str] | None, typer.Option(help="Only of this account.")]
 Scan = Annotated[str | None, typer.Option(help="Only what this scan saw last.")]
@@ -100,22 +103,26 @@ def list_findings(
     show_page(page, as_json, finding_table(page["items"]), "No findings match.")
 
 
-def finding_table(items: list[Row]) -> Any:
-    """Findings as a person reads them, from 80 columns on."""
-    wide = console().width >= 110
-    columns = ("STATUS",) if wide else ()
-    rows = table("SEVERITY", *columns, "*FINDING", "*RESOURCE", "REGION", ">AGE", "ID")
+def finding_table(items: list[Row]) -> Table:
+    """Findings as a person reads them; on a narrow terminal the resource stands below the title."""
+    from rich.text import Text
+
+    if console().width >= WIDE:
+        rows = table("SEVERITY", "STATUS", "*FINDING", "*RESOURCE", "REGION", ">AGE", "ID")
+    else:
+        rows = table("SEVERITY", "*FINDING", "REGION", ">AGE", "ID")
+        rows.columns[1].no_wrap = False
     for item in items:
-        severity = item["severity"]
-        rows.add_row(
-            cell(severity if wide else SHORTER.get(severity, severity), STYLES[severity]),
-            *([cell(item["status"])] if wide else []),
-            cell(item["title"]),
-            cell(item["resource"]["name"] or item["resource"]["uid"]),
-            cell(item["region"]),
-            age(item["first_seen_at"]),
-            short(item["id"]),
-        )
+        severity = cell(item["severity"])
+        title = cell(item["title"])
+        resource = cell(item["resource"]["name"] or item["resource"]["uid"])
+        rest = (cell(item["region"]), age(item["first_seen_at"]), short(item["id"]))
+        if console().width >= WIDE:
+            rows.add_row(severity, cell(item["status"]), title, resource, *rest)
+        else:
+            severity.truncate(8)
+            resource.stylize("dim")
+            rows.add_row(severity, Text("\n").join([title, resource]), *rest)
     return rows
 
 
@@ -158,6 +165,8 @@ def summarize(
 
 def summary_parts(summary: Row) -> list[Any]:
     """The counts as bars, biggest first, severities worst first."""
+    from rich.text import Text
+
     parts: list[Any] = [cell(f"{summary['total']} findings", "bold")]
     for group in ("severity", "status", "state", "service", "region"):
         counts: dict[str, int] = summary[group]
@@ -165,14 +174,14 @@ def summary_parts(summary: Row) -> list[Any]:
             names = [name for name in SEVERITIES if name in counts]
         else:
             names = sorted(counts, key=lambda name: (-counts[name], name))
-        most = max(counts.values(), default=0)
-        rows = table(f"{group.upper():<21}", ">COUNT", "*")
+        most = max(counts.values(), default=0) or 1
+        rows = table(f"{group.upper():<21}", ">COUNT", "")
         for name in names[:15]:
-            bar = "█" * max(1, round(30 * counts[name] / most)) if counts[name] else ""
-            rows.add_row(cell(name), str(counts[name]), cell(bar, "dim") if bar else "")
+            bar = Text("█" * round(30 * counts[name] / most), style="dim")
+            rows.add_row(cell(name), f"{counts[name]:>9}", bar)
         if len(names) > 15:
             rest = sum(counts[name] for name in names[15:])
-            rows.add_row(f"{len(names) - 15} others", str(rest), "")
+            rows.add_row(f"{len(names) - 15} others", f"{rest:>9}", "")
         parts += ["", rows]
     return parts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -41,6 +42,8 @@ STYLES = {
     "open": "red",
     "resolved": "green",
 }
+NARROWEST = 8
+PIPE_WIDTH = 200  # nobody looks at a pipe: `grep` finds what an ellipsis would have cut off
 SEVERITIES = ("critical", "high", "medium", "low", "informational")
 
 
@@ -48,7 +51,10 @@ def console(*, stderr: bool = False) -> Console:
     """A console on what stdout or stderr is now; markup is off, since clouds name things [red]."""
     from rich.console import Console
 
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = PIPE_WIDTH
+    return made
 
 
 def plain(value: object) -> str:
@@ -113,6 +119,32 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
+def fitted(made: Table, width: int) -> Table:
+    """Give every column what it needs, and the `*` columns an equal share of what is left.
+
+    Rich alone would shrink an id before it shortens a title.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    needs = [
+        max(cell_len(part.plain if isinstance(part, Text) else str(part)) for part in column_cells)
+        for column in made.columns
+        if (column_cells := [column.header, *column.cells])
+    ]
+    room = width - 2 * (len(needs) - 1)
+    elastic = [index for index, column in enumerate(made.columns) if column.ratio]
+    room -= sum(need for index, need in enumerate(needs) if index not in elastic)
+    for left, index in zip(
+        range(len(elastic), 0, -1), sorted(elastic, key=lambda index: needs[index]), strict=True
+    ):
+        needs[index] = max(NARROWEST, min(needs[index], room // left))
+        room -= needs[index]
+    for column, need in zip(made.columns, needs, strict=True):
+        column.ratio, column.width = None, need
+    return made
+
+
 def fields(pairs: Iterable[tuple[str, str | Text | None]]) -> Table:
     """Name and value, a line each; values wrap."""
     from rich.table import Table
@@ -147,7 +179,8 @@ def show_page(page: Row, as_json: bool, rows: Table, nothing: str) -> None:
     if not page["items"]:
         console(stderr=True).print(nothing)
         return
-    console().print(rows)
+    output = console()
+    output.print(fitted(rows, output.width))
     if page["next_cursor"]:
         console(stderr=True).print(
             f"{len(page['items'])} rows shown; there are more: use --limit, "

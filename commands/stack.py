@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def up() -> None:
     """Run the whole stack on this machine, until Ctrl-C.
 
-    PostgreSQL, Temporal, the API and workers keep their data in CLOUDSWEEP_DATA_DIR and starts again where it was.
+    PostgreSQL, Temporal, the API and workers keep their data in CLOUDSWEEP_DATA_DIR, and go on
+    from it when they start again.
     """
     from runtime.embedded.stack import run_stack
     from runtime.settings import get_settings

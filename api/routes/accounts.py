@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Body, Query, Response, status
 
-from api import problems
+from api import examples, problems
 from api.auth import Admin, Operator, Viewer
 from api.filters import AccountListQuery
 from api.problems import Refusal, described
@@ -33,7 +33,11 @@ router = APIRouter(prefix=f"{BASE}/accounts", tags=["accounts"])
     "", status_code=status.HTTP_201_CREATED, responses=described(409, 413), summary="Add an account"
 )
 async def create_account(
-    account: NewAccount, caller: Operator, session: Session, now: Now, response: Response
+    account: Annotated[NewAccount, Body(openapi_examples=examples.ACCOUNTS)],
+    caller: Operator,
+    session: Session,
+    now: Now,
+    response: Response,
 ) -> Account:
     """Register an account to scan. Credentials are a reference, never the secret itself.
 

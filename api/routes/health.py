@@ -76,7 +76,12 @@ async def readyz(shared: Shared, response: Response) -> Readiness:
     answers = {
         "postgresql": (postgresql, "Nothing works without it; see that it runs."),
         "temporal": (temporal, "Scans cannot start or go on; reads are answered."),
-        "workers": (workers, "No worker polls; start one: `cloudsweep up` or `python worker.py`."),
+        "workers": (
+            workers,
+            "Nobody knows without Temporal."
+            if workers is State.UNKNOWN
+            else "No worker polls; start one: `cloudsweep up` or `python worker.py`.",
+        ),
         "steampipe": (
             State.CONFIGURED if shared.settings.steampipe_url else State.NOT_CONFIGURED,
             "Discovery is skipped; set CLOUDSWEEP_STEAMPIPE_URL for an inventory.",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response, status
+from fastapi import APIRouter, Body, Header, Query, Response, status
 
-from api import scan_control
+from api import examples, scan_control
 from api.auth import Operator, Viewer
 from api.filters import ScanListQuery
 from api.pagination import PageQuery
@@ -37,7 +37,7 @@ IdempotencyKey = Annotated[
     summary="Start a scan",
 )
 async def create_scan(
-    request: NewScan,
+    request: Annotated[NewScan, Body(openapi_examples=examples.SCANS)],
     caller: Operator,
     shared: Shared,
     now: Now,

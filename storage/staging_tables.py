@@ -1,0 +1,81 @@
+"""UNLOGGED tables that shards COPY into: no WAL, emptied by a crash of PostgreSQL, and short-lived.
+
+A merge finds its rows by (scan, key), checks that none is missing, and deletes them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Column, Index, PrimaryKeyConstraint, SmallInteger, Table, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from storage.tables import SEVERITY, STATUS, Base
+
+EAGER_VACUUM: Final = {
+    "autovacuum_vacuum_scale_factor": 0.02,
+    "autovacuum_vacuum_threshold": 5000,
+}
+"""Rows live for minutes: their space is to be had again soon."""
+
+
+def _shard() -> list[Column[Any]]:
+    return [
+        Column[UUID]("scan_id", Uuid(), nullable=False),
+        Column[str]("key", Text(), nullable=False),
+    ]
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text(), nullable=False)
+
+
+FINDING_STAGING = Table(
+    "finding_staging",
+    Base.metadata,
+    *_shard(),
+    Column("identity", Uuid(), nullable=False),
+    Column("ordinal", SmallInteger(), nullable=False, server_default=text("0")),
+    _text("source"),
+    _text("check_id"),
+    _text("service"),
+    _text("region"),
+    Column("severity", SEVERITY, nullable=False),
+    Column("status", STATUS, nullable=False),
+    _text("resource_uid"),
+    _text("resource_name"),
+    _text("resource_type"),
+    _text("detail"),
+    Index("finding_staging_idx", "scan_id", "key"),
+    prefixes=["UNLOGGED"],
+    postgresql_with=EAGER_VACUUM,
+)
+
+RESOURCE_STAGING = Table(
+    "resource_staging",
+    Base.metadata,
+    *_shard(),
+    _text("source"),
+    _text("type"),
+    _text("uid"),
+    _text("name"),
+    _text("region"),
+    Column("tags", JSONB(), nullable=False),
+    Column("attributes", JSONB(), nullable=False),
+    Index("resource_staging_idx", "scan_id", "key"),
+    prefixes=["UNLOGGED"],
+    postgresql_with=EAGER_VACUUM,
+)
+
+COVERAGE_STAGING = Table(
+    "coverage_staging",
+    Base.metadata,
+    *_shard(),
+    _text("source"),
+    _text("check_id"),
+    _text("region"),
+    PrimaryKeyConstraint("scan_id", "key", "source", "check_id", "region"),
+    prefixes=["UNLOGGED"],
+    postgresql_with=EAGER_VACUUM,
+)

@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     )
     stuck_scan_hours: float = Field(4.0, gt=0, description="When a running scan counts as stuck.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level.")
+    log_format: str = Field("text", pattern="^(text|json)$", description="Log lines: text or json.")
 
     def require_database_url(self) -> str:
         """The URL of the store; `cloudsweep up` sets it for the processes it starts."""

@@ -1,0 +1,1 @@
+"""The servers of a one-machine installation, run as supervised child processes."""

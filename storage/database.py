@@ -41,6 +41,20 @@ REASONS: Final = {
 FIX: Final = "Start it (`cloudsweep up`), or check CLOUDSWEEP_DATABASE_URL. Then repeat the call."
 
 
+def open_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
+    """A pool of connections with our session settings; connects at the first use."""
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_SECONDS,
+        # After a restart of PostgreSQL nobody meets a dead connection.
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"timeout": CONNECT_SECONDS, "server_settings": SESSION_SETTINGS},
+    )
+
+
 class Database:
     """A pool of connections to one database.
 
@@ -54,18 +68,7 @@ class Database:
     @classmethod
     def open(cls, url: str, *, pool_size: int = 10) -> Database:
         """A pool for a `postgresql://` URL; connects at the first use."""
-        return cls(
-            create_async_engine(
-                make_url(url).set(drivername="postgresql+asyncpg"),
-                pool_size=pool_size,
-                max_overflow=0,
-                pool_timeout=POOL_WAIT_SECONDS,
-                # After a restart of PostgreSQL nobody meets a dead connection.
-                pool_pre_ping=True,
-                hide_parameters=True,
-                connect_args={"timeout": CONNECT_SECONDS, "server_settings": SESSION_SETTINGS},
-            )
-        )
+        return cls(open_engine(url, pool_size=pool_size))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:

@@ -1,0 +1,137 @@
+"""What checks mean: stored once for each, and listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.base import Page
+from contracts.errors import NotFound
+from contracts.findings import CheckText
+from contracts.vocabulary import Provider, Severity
+from storage import cursors
+from storage.tables import CheckRow
+
+KEY = (CheckRow.check_id, CheckRow.source, CheckRow.provider)
+
+
+async def upsert_checks(session: AsyncSession, checks: Sequence[CheckText]) -> None:
+    """Store these texts; a text that is stored already is not written again."""
+    wanted = {(check.source, str(check.provider), check.check_id): check for check in checks}
+    tools = {(source, provider) for source, provider, _ in wanted}
+    known = await session.scalars(
+        select(CheckRow)
+        .where(tuple_(CheckRow.source, CheckRow.provider).in_(tools))
+        .execution_options(populate_existing=True)
+    )
+    for row in known:
+        key = (row.source, row.provider, row.check_id)
+        if wanted.get(key) == _shown(row):
+            del wanted[key]
+    if not wanted:
+        return
+    new = insert(CheckRow)
+    await session.execute(
+        new.on_conflict_do_update(
+            index_elements=["source", "provider", "check_id"],
+            set_={
+                column.name: new.excluded[column.name]
+                for column in CheckRow.__table__.columns
+                if not column.primary_key
+            },
+        ),
+        # In the order of keys: two workers that store one catalogue at once do not deadlock.
+        [_stored(wanted[key]) for key in sorted(wanted)],
+    )
+
+
+async def list_checks(
+    session: AsyncSession,
+    *,
+    source: Sequence[str] | None = None,
+    provider: Sequence[Provider] | None = None,
+    service: Sequence[str] | None = None,
+    severity: Sequence[Severity] | None = None,
+    framework: Sequence[str] | None = None,
+    q: str | None = None,
+    limit: int,
+    cursor: str | None = None,
+) -> Page[CheckText]:
+    """Checks by id; `q` finds any part of the id or the title."""
+    query = select(CheckRow)
+    for column, values in (
+        (CheckRow.source, source),
+        (CheckRow.provider, provider),
+        (CheckRow.service, service),
+        (CheckRow.severity, severity),
+    ):
+        if values is not None:
+            query = query.where(column.in_(values))
+    if framework is not None:
+        query = query.where(or_(*(CheckRow.frameworks.has_key(name) for name in framework)))
+    if q is not None:
+        query = query.where(says(q))
+    after = cursors.decode("checks", cursor, [str, str, str])
+    if after is not None:
+        query = query.where(tuple_(*KEY) > tuple_(*after))
+    rows = (await session.scalars(query.order_by(*KEY).limit(limit + 1))).all()
+    shown = [_shown(row) for row in rows[:limit]]
+    last = shown[-1] if len(rows) > limit else None
+    return Page(
+        items=shown,
+        next_cursor=cursors.encode("checks", last.check_id, last.source, last.provider)
+        if last
+        else None,
+    )
+
+
+async def get_check(session: AsyncSession, check_id: str) -> CheckText:
+    """One check by its id; where several tools have one of this name, the first by source."""
+    query = select(CheckRow).where(CheckRow.check_id == check_id).order_by(*KEY).limit(1)
+    row = (await session.scalars(query)).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"There is no check {check_id}.", fix="Checks are known once a scan was planned."
+        )
+    return _shown(row)
+
+
+async def find_check(
+    session: AsyncSession, source: str, provider: str, check_id: str
+) -> CheckText | None:
+    """The text a finding points at, or None if its scanner never told it."""
+    row = await session.get(CheckRow, (source, provider, check_id))
+    return None if row is None else _shown(row)
+
+
+def says(q: str) -> ColumnElement[bool]:
+    """Checks that have this text anywhere in their id or title, in whatever case."""
+    return or_(
+        CheckRow.check_id.icontains(q, autoescape=True),
+        CheckRow.title.icontains(q, autoescape=True),
+    )
+
+
+def _stored(check: CheckText) -> dict[str, Any]:
+    return {**check.model_dump(), "provider": str(check.provider)}
+
+
+def _shown(row: CheckRow) -> CheckText:
+    return CheckText(
+        source=row.source,
+        provider=Provider(row.provider),
+        check_id=row.check_id,
+        title=row.title,
+        severity=row.severity,
+        service=row.service,
+        description=row.description,
+        risk=row.risk,
+        remediation=row.remediation,
+        references=row.references,
+        categories=row.categories,
+        frameworks=row.frameworks,
+    )

@@ -1,0 +1,41 @@
+"""Runs migrations: on the connection that `storage.bootstrap.migrate` hands over, or on a new one
+for people who call Alembic themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from alembic import context
+from sqlalchemy import Connection
+
+from storage import finding_tables, staging_tables
+from storage.database import open_engine
+from storage.tables import Base
+
+METADATA = Base.metadata
+assert {finding_tables.FindingRow.__tablename__, staging_tables.FINDING_STAGING.name} <= set(  # noqa: S101
+    METADATA.tables
+)
+
+
+def run(connection: Connection) -> None:
+    """Upgrade or compare on this connection, in its transaction."""
+    context.configure(connection=connection, target_metadata=METADATA, compare_type=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def run_alone() -> None:
+    """Connect by CLOUDSWEEP_DATABASE_URL."""
+    engine = open_engine(os.environ["CLOUDSWEEP_DATABASE_URL"])
+    async with engine.begin() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+handed_over = context.config.attributes.get("connection")
+if handed_over is None:
+    asyncio.run(run_alone())
+else:
+    run(handed_over)

@@ -1,0 +1,1 @@
+"""Runs inside Prowler's interpreter: the standard library and Prowler, nothing of ours outside."""

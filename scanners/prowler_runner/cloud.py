@@ -1,0 +1,136 @@
+"""Prowler's provider objects, and where Prowler is told to work faster or in a fixed order."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import sys
+from typing import Any
+
+from check_texts import Texts
+
+SERIAL_CALLS = frozenset({"describe_configuration_recorders"})
+"""Methods that key what they find by a name that repeats in each region: in threads, which one
+wins is a race, and the verdict flaps from run to run. They visit the regions in order instead."""
+
+
+def make_provider(provider: str, arguments: dict[str, Any], regions: list[str]) -> Any:
+    """Connect to the account: raises Prowler's own exceptions when that fails."""
+    if provider == "aws":
+        from prowler.providers.aws import aws_provider
+
+        # A megabyte of JSON that Prowler parses anew for every client.
+        aws_provider.read_aws_regions_file = functools.lru_cache(
+            aws_provider.read_aws_regions_file
+        )
+        if regions:
+            arguments["regions"] = set(regions)
+        return aws_provider.AwsProvider(**arguments)
+    if provider == "azure":
+        from prowler.providers.azure.azure_provider import AzureProvider
+
+        return AzureProvider(**arguments)
+    if provider == "gcp":
+        from prowler.providers.gcp.gcp_provider import GcpProvider
+
+        return GcpProvider(**arguments)
+    from prowler.providers.kubernetes.kubernetes_provider import KubernetesProvider
+
+    return KubernetesProvider(**arguments)
+
+
+def identity_of(provider: str, cloud: Any) -> dict[str, Any]:
+    """Who we are: `account_uid`, `principal`, and the accounts that may be meant."""
+    identity = cloud.identity
+    if provider == "azure":
+        accounts = sorted(identity.subscriptions)
+        principal = f"{identity.identity_type}: {identity.identity_id}"
+    elif provider == "gcp":
+        accounts = sorted(cloud.project_ids)
+        default = cloud.default_project_id
+        accounts.sort(key=lambda project: project != default)  # the credentials' own comes first
+        principal = identity.profile
+    else:
+        accounts = [identity.cluster]
+        principal = f"{identity.user} in context {identity.context}"
+    return {"accounts": accounts, "principal": str(principal)}
+
+
+def prepare_checks(texts: Texts) -> None:
+    """Give checks their texts from memory: Prowler parses a check's file twice, then the text
+    again for every single finding. Must run before the first check module is imported."""
+    from prowler.lib.check import models
+
+    kept: dict[str, Any] = {}
+    parse = models.CheckMetadata.parse_raw
+
+    class Check:
+        """Prowler's `Check` without the parsing: same attributes, same `metadata()`."""
+
+        def __init__(self) -> None:
+            text, pickled = texts.checks[type(self).__name__]
+            metadata = pickle.loads(pickled)  # noqa: S301 (from our own file, see check_texts)
+            self.__dict__.update(metadata.__dict__)
+            self._text = text
+            kept.clear()  # one check at a time needs it
+            kept[text] = metadata
+
+        def metadata(self) -> str:
+            return self._text
+
+    def parse_raw(text: Any, **options: Any) -> Any:
+        known = kept.get(text)
+        # A copy, for some checks raise the severity of a single finding.
+        return parse(text, **options) if known is None else known.copy()
+
+    models.Check = Check
+    models.CheckMetadata.parse_raw = parse_raw
+
+
+def prepare_aws() -> None:
+    """Fixed order where order decides, and one client class per service instead of per region."""
+    from botocore.client import ClientCreator
+    from prowler.providers.aws.lib.service.service import AWSService
+
+    in_threads = AWSService.__threading_call__
+
+    def call(service: Any, method: Any, iterator: Any = None) -> None:
+        if method.__name__ not in SERIAL_CALLS or iterator is not None:
+            in_threads(service, method, iterator)
+            return
+        for _, client in sorted(service.regional_clients.items()):
+            method(client)
+
+    AWSService.__threading_call__ = call
+    make_class = ClientCreator._create_client_class
+    classes: dict[tuple[str, str], type] = {}
+
+    def create_class(creator: Any, service_name: str, model: Any) -> type:
+        key = (service_name, model.api_version)
+        if key not in classes:
+            classes.clear()  # clients of one service are made one after the other
+            classes[key] = make_class(creator, service_name, model)
+        return classes[key]
+
+    ClientCreator._create_client_class = create_class
+
+
+def forget_service(provider: str, module: str, cloud: Any) -> None:
+    """Free a service's clients and what they fetched; no check to come uses them."""
+    name = f"prowler.providers.{provider}.services.{module.replace('/', '.')}"
+    client = name.removesuffix("_service") + "_client"
+    for dotted in (name, client):
+        forget_module(dotted)
+    if provider == "aws":
+        # Parsed API descriptions, up to 40 MB each; the lists of what there is stay.
+        loader = cloud.session.current_session._session.get_component("data_loader")
+        for key in [key for key in loader._cache if key[0].startswith("load_")]:
+            del loader._cache[key]
+
+
+def forget_module(dotted: str) -> None:
+    """Drop an imported module, and its parent's reference to it."""
+    parent, _, leaf = dotted.rpartition(".")
+    sys.modules.pop(dotted, None)
+    if parent in sys.modules:
+        vars(sys.modules[parent]).pop(leaf, None)

@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -146,20 +145,3 @@ async def end(
         + ".",
         fix="End it by hand (as its owner or root), then start again.",
     )
-
-
-# ---- ports ----
-
-
-def require_free_port(host: str, port: int, setting: str) -> None:
-    """Raise with the setting to change when something listens on this address already."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StackFailed(
-                f"Cannot listen on {host}:{port}: {error.strerror}.",
-                fix=f"Set {setting} to a free port, or stop what uses this one.",
-            ) from error

@@ -7,11 +7,11 @@ import os
 import shutil
 import sysconfig
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from runtime.embedded import processes
+from runtime.embedded import ports
 from runtime.embedded.children import ChildSpec, Say, running
 from runtime.embedded.processes import StackFailed
 
@@ -54,8 +54,8 @@ def temporal_child(
 
     async def prepare() -> None:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        processes.require_free_port(HOST, port, "CLOUDSWEEP_TEMPORAL_PORT")
-        processes.require_free_port(HOST, ui_port, "CLOUDSWEEP_TEMPORAL_UI_PORT")
+        ports.require_free_port(HOST, port, "CLOUDSWEEP_TEMPORAL_PORT")
+        ports.require_free_port(HOST, ui_port, "CLOUDSWEEP_TEMPORAL_UI_PORT")
 
     async def operate(*arguments: str) -> bool:
         process = await asyncio.create_subprocess_exec(
@@ -69,7 +69,7 @@ def temporal_child(
         return await process.wait() == 0
 
     async def ready() -> bool:
-        if not await listens(HOST, port):
+        if not await ports.listens(HOST, port):
             return False
         # Not the flag of start-dev: that has no effect on a database that exists already.
         types = [
@@ -113,15 +113,3 @@ async def running_temporal(
 def without_temporal(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment less every TEMPORAL_* variable, which would speak of another server."""
     return {name: value for name, value in environment.items() if not name.startswith("TEMPORAL_")}
-
-
-async def listens(host: str, port: int) -> bool:
-    """True when something accepts a connection there."""
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 2)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-    return True

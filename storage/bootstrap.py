@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.errors import CloudsweepError, DatabaseUnavailable, PermanentError
 from contracts.keys import NewKey
 from contracts.vocabulary import Role
+from runtime.embedded.postgres import database_url as embedded_url
 from runtime.settings import get_settings
 from storage import keys
 from storage.database import Database
@@ -170,11 +171,9 @@ def main(say: Callable[[str], object] = sys.stdout.write) -> int:
     settings = get_settings()
     path = settings.data_dir / KEY_FILE
     try:
-        made = asyncio.run(
-            bootstrap(
-                settings.require_database_url(), path, replace_lost=settings.database_url is None
-            )
-        )
+        url = settings.require_database_url()
+        ours = url == embedded_url(settings.data_dir)
+        made = asyncio.run(bootstrap(url, path, replace_lost=ours))
     except CloudsweepError as error:
         sys.stderr.write(" ".join(filter(None, (error.message, error.fix))) + "\n")
         return 1

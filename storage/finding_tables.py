@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -61,7 +61,7 @@ class FindingRow(Base):
     severity: Mapped[Severity] = mapped_column(SEVERITY)
     status: Mapped[FindingStatus] = mapped_column(STATUS)
     state: Mapped[FindingState] = mapped_column(STATE)
-    ordinal: Mapped[int] = mapped_column(SmallInteger)
+    ordinal: Mapped[int]
     source: Mapped[str]
     provider: Mapped[str]
     check_id: Mapped[str]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Column, Index, PrimaryKeyConstraint, SmallInteger, Table, Text, Uuid, text
+from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from storage.tables import SEVERITY, STATUS, Base
@@ -36,7 +36,7 @@ FINDING_STAGING = Table(
     Base.metadata,
     *_shard(),
     Column("identity", Uuid(), nullable=False),
-    Column("ordinal", SmallInteger(), nullable=False, server_default=text("0")),
+    Column("ordinal", Integer(), nullable=False, server_default=text("0")),
     _text("source"),
     _text("check_id"),
     _text("service"),

@@ -1,0 +1,94 @@
+"""The statements that merge the resources a shard staged into the inventory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.scans import FindingCounts
+
+APPLY = text("""
+    WITH place AS (
+        SELECT source, check_id AS type, true AS is_complete
+        FROM coverage_staging
+        WHERE scan_id = :scan_id AND key = :key
+        UNION ALL
+        SELECT DISTINCT source, type, false
+        FROM resource_staging AS staged
+        WHERE scan_id = :scan_id AND key = :key AND NOT EXISTS (
+            SELECT FROM coverage_staging AS covered
+            WHERE (covered.scan_id, covered.key, covered.source, covered.check_id)
+                = (staged.scan_id, staged.key, staged.source, staged.type)
+        )
+    ), known AS (
+        SELECT resource.*, place.is_complete
+        FROM place JOIN resource USING (source, type)
+        WHERE resource.account_id = :account_id
+    ), staged AS (
+        -- A table may show one resource twice, once for each region it is seen from.
+        SELECT DISTINCT ON (source, type, uid) *
+        FROM resource_staging
+        WHERE scan_id = :scan_id AND key = :key
+        ORDER BY source, type, uid, region, name, tags, attributes
+    ), difference AS MATERIALIZED (
+        SELECT staged.*, known.id AS resource_id, staged.scan_id IS NULL AS is_gone,
+               known.type AS known_type, known.source AS known_source
+        FROM staged FULL JOIN known
+            ON (known.source, known.type, known.uid) = (staged.source, staged.type, staged.uid)
+        WHERE known.id IS NULL
+           OR staged.scan_id IS NULL AND known.is_complete AND known.gone_at IS NULL
+           OR staged.scan_id IS NOT NULL AND (
+               known.gone_at IS NOT NULL
+               OR staged.name <> known.name
+               OR staged.region <> known.region
+               OR staged.tags <> known.tags
+               OR staged.attributes <> known.attributes
+           )
+    ), added AS (
+        INSERT INTO resource
+            (id, team_id, account_id, source, provider, type, uid, name, region, tags, attributes,
+             words, first_seen_at, seen_at)
+        SELECT uuidv7(CAST(:at AS timestamptz) - now()), :team_id, :account_id, source, :provider,
+               type, uid, name, region, tags, attributes,
+               search_words(uid) || search_words(name), :at, :at
+        FROM difference
+        WHERE resource_id IS NULL
+        RETURNING 1
+    ), changed AS (
+        UPDATE resource
+        SET name = now.name, region = now.region, tags = now.tags, attributes = now.attributes,
+            words = search_words(resource.uid) || search_words(now.name),
+            seen_at = :at, gone_at = NULL
+        FROM difference AS now
+        WHERE resource.id = now.resource_id AND NOT now.is_gone
+        RETURNING 1
+    ), gone AS (
+        UPDATE resource
+        SET gone_at = :at,
+            -- Last seen when its type was last read completely before.
+            seen_at = greatest(resource.seen_at, covered.at)
+        FROM difference AS now LEFT JOIN check_coverage AS covered
+            ON covered.account_id = :account_id AND covered.source = now.known_source
+            AND covered.check_id = now.known_type AND covered.region = ''
+        WHERE resource.id = now.resource_id AND now.is_gone
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM staged) AS seen,
+           (SELECT count(*) FROM added) AS new,
+           (SELECT count(*) FROM changed) AS changed,
+           (SELECT count(*) FROM gone) AS resolved
+""")
+"""One pass over what is staged and what is known of its types; what is the same is not written."""
+
+
+async def merge_resources(session: AsyncSession, parameters: dict[str, Any]) -> FindingCounts:
+    """Bring the inventory to what this shard saw; `resolved` counts the resources that are gone."""
+    did = (await session.execute(APPLY, parameters)).one()
+    return FindingCounts(
+        new=did.new,
+        changed=did.changed,
+        resolved=did.resolved,
+        unchanged=did.seen - did.new - did.changed,
+    )

@@ -1,0 +1,101 @@
+"""Merging one shard: only what it staged completely, and only once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.errors import NotFound, StagingLost
+from contracts.scans import Coverage, FindingCounts
+from contracts.vocabulary import ErrorClass, TaskKind, TaskStatus
+from storage.merge.findings import REMEMBER_COVERAGE, merge_findings
+from storage.merge.resources import merge_resources
+from storage.merge.staging import clear_staging
+from storage.tables import AccountRow, ScanRow, ScanTaskRow
+
+_STAGED: Final = text("""
+    SELECT (SELECT count(*) FROM finding_staging WHERE (scan_id, key) = (:scan_id, :key))
+               AS findings,
+           (SELECT count(*) FROM resource_staging WHERE (scan_id, key) = (:scan_id, :key))
+               AS resources,
+           (SELECT count(*) FROM coverage_staging WHERE (scan_id, key) = (:scan_id, :key))
+               AS covered
+""")
+
+_PLANNER: Final = text("""
+    SELECT set_config(name, value, true)
+    FROM jsonb_each_text(CAST(:settings AS jsonb)) AS setting (name, value)
+""")
+"""For this transaction only."""
+
+MANY_ROWS: Final = 50_000
+SET_AT_A_TIME: Final = '{"enable_nestloop": "off", "work_mem": "128MB"}'
+ROW_BY_ROW: Final = (
+    '{"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off",'
+    ' "work_mem": "32MB"}'
+)
+"""Staging has no statistics worth the name: rows come and go by the shard, and ANALYZE would make
+merges wait for each other. We know how many rows there are, so we say how to join them."""
+
+
+async def merge_shard(
+    session: AsyncSession, scan_id: UUID, key: str, *, at: datetime
+) -> FindingCounts:
+    """Merge what a shard staged and end its task; merging again changes nothing.
+
+    StagingLost if not every row is there that the shard reported: it has to run again.
+    """
+    found = (
+        await session.execute(
+            select(ScanTaskRow, ScanRow.team_id, ScanRow.account_id, AccountRow.provider)
+            .join(ScanRow, ScanRow.id == ScanTaskRow.scan_id)
+            .join(AccountRow, AccountRow.id == ScanRow.account_id)
+            .where(ScanTaskRow.scan_id == scan_id, ScanTaskRow.key == key)
+            # A second merge of this shard waits here, and then sees that it is done.
+            .with_for_update(of=ScanTaskRow, key_share=True)
+            .execution_options(populate_existing=True)
+        )
+    ).one_or_none()
+    if found is None:
+        raise NotFound(f"This scan has no shard {key}.")
+    task, team_id, account_id, provider = found
+    if TaskStatus(task.status).done:
+        return FindingCounts.model_validate(task.counts or {})
+    parameters: dict[str, Any] = {"scan_id": scan_id, "key": key}
+    staged = (await session.execute(_STAGED, parameters)).one()
+    is_discovery = task.kind == TaskKind.DISCOVERY
+    rows = staged.resources if is_discovery else staged.findings
+    if task.coverage is None or (rows, staged.covered) != (task.rows, task.covered):
+        raise StagingLost(
+            f"Of shard {key} {rows} rows and {staged.covered} covered checks are staged, "
+            f"{task.rows} and {task.covered} were reported.",
+            fix="Run the shard again.",
+        )
+    planner = SET_AT_A_TIME if rows > MANY_ROWS else ROW_BY_ROW
+    await session.execute(_PLANNER, {"settings": planner})
+    parameters |= {"team_id": team_id, "account_id": account_id, "provider": provider, "at": at}
+    if is_discovery:
+        counts = await merge_resources(session, parameters)
+    else:
+        counts = await merge_findings(session, rows, parameters)
+    await session.execute(REMEMBER_COVERAGE, parameters)
+    await clear_staging(session, scan_id, key)
+    coverage = Coverage.model_validate(task.coverage)
+    task.status = TaskStatus.COMPLETED if _is_whole(coverage) else TaskStatus.COMPLETED_WITH_ERRORS
+    task.progress = 100.0
+    task.counts = counts.model_dump(mode="json")
+    task.error = None
+    task.finished_at = at
+    await session.flush()
+    return counts
+
+
+def _is_whole(coverage: Coverage) -> bool:
+    """Whether everything planned was assessed, but for what the endpoint simply does not have."""
+    return coverage.run >= coverage.planned and all(
+        problem.error_class is ErrorClass.NOT_IMPLEMENTED for problem in coverage.problems
+    )

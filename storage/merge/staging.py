@@ -1,0 +1,211 @@
+"""What a shard observes, COPYed in batches into unlogged tables, keyed by (scan, shard)."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from contracts.base import Contract
+from contracts.observations import CoveredCheck, ObservedFinding, ObservedResource
+from contracts.vocabulary import Provider
+from storage.merge.identity import finding_identity
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+RowT = TypeVar("RowT")
+
+ROWS_AT_ONCE: Final = 2_000
+"""Rows encoded between two awaits, so that heartbeats go on."""
+KEY_BYTES: Final = 2_000
+"""What an index takes of a resource's uid or name; its identity is of the whole uid."""
+LONG: Final = 1_000
+
+_FINDING_COLUMNS: Final = (
+    *("scan_id", "key", "source", "identity", "check_id", "service", "region"),
+    *("resource_uid", "resource_name", "resource_type", "severity", "status", "detail"),
+)
+_RESOURCE_COLUMNS: Final = (
+    *("scan_id", "key", "source", "uid", "type", "name", "region", "tags", "attributes"),
+)
+
+
+class StagingTarget(Contract):
+    """The shard that rows are staged for, and what its findings' identities are made of."""
+
+    scan_id: UUID
+    key: str
+    team_id: UUID
+    account_id: UUID
+    account_uid: str
+    provider: Provider
+    source: str
+
+
+async def clear_staging(session: AsyncSession, scan_id: UUID, key: str) -> None:
+    """Delete what an earlier attempt of this shard staged."""
+    for table in ("finding_staging", "resource_staging", "coverage_staging"):
+        await session.execute(
+            text(f"DELETE FROM {table} WHERE scan_id = :scan_id AND key = :key"),  # noqa: S608
+            {"scan_id": scan_id, "key": key},
+        )
+
+
+async def stage_findings(
+    c: Connection, target: StagingTarget, findings: Sequence[ObservedFinding]
+) -> int:
+    """Add findings to the shard's rows; returns how many."""
+    identity = finding_identity(target.team_id, target.source, target.provider, target.account_id)
+    shard = "\t".join(map(_escaped, (str(target.scan_id), target.key, target.source)))
+    for part in _parts(findings):
+        lines = [
+            f"{shard}\t{identity(row.check_id, row.region, row.resource_uid)}\t" + "\t".join(row)
+            for row in part
+        ]
+        copied = "\n".join(lines)
+        if not _is_plain(copied, lines):
+            copied = "\n".join(
+                f"{shard}\t{identity(row.check_id, row.region, row.resource_uid)}\t"
+                + "\t".join(map(_escaped, _shortened(row)))
+                for row in part
+            )
+        await c.copy_to_table(
+            "finding_staging",
+            source=io.BytesIO(copied.encode("utf-8", "replace")),
+            columns=_FINDING_COLUMNS,
+        )
+    return len(findings)
+
+
+def _parts(rows: Sequence[RowT]) -> Iterator[Sequence[RowT]]:
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        yield rows[start : start + ROWS_AT_ONCE]
+
+
+def _is_plain(copied: str, lines: Sequence[str]) -> bool:
+    """Whether nothing in the text has a meaning for COPY, or is too long for an index."""
+    return (
+        "\\" not in copied
+        and "\r" not in copied
+        and "\0" not in copied
+        and copied.count("\n") == len(lines) - 1
+        and copied.count("\t") == len(lines) * (len(_FINDING_COLUMNS) - 1)
+        and max(map(len, lines)) < LONG
+    )
+
+
+_SPECIAL: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": None})
+
+
+def _escaped(field: str) -> str:
+    """A field of COPY's text format, without the NUL that PostgreSQL cannot store."""
+    return field.translate(_SPECIAL)
+
+
+def _shortened(row: ObservedFinding) -> ObservedFinding:
+    return row._replace(
+        resource_uid=_indexable(row.resource_uid), resource_name=_indexable(row.resource_name)
+    )
+
+
+def _indexable(field: str) -> str:
+    return field.encode("utf-8", "replace")[:KEY_BYTES].decode("utf-8", "ignore")
+
+
+async def stage_coverage(
+    c: Connection, target: StagingTarget, covered: Sequence[CoveredCheck]
+) -> int:
+    """Add pairs that the shard completed; returns how many were not there yet.
+
+    For discovery a pair is (type, ""): the type was read completely.
+    """
+    added: int = await c.fetchval(
+        """
+        WITH added AS (
+            INSERT INTO coverage_staging (scan_id, key, source, check_id, region)
+            SELECT $1, $2, $3, * FROM unnest($4::text[], $5::text[])
+            ON CONFLICT DO NOTHING RETURNING 1
+        )
+        SELECT count(*) FROM added
+        """,
+        target.scan_id,
+        target.key,
+        target.source,
+        *_columns(covered),
+    )
+    return added
+
+
+async def mark_not_assessed(
+    c: Connection, target: StagingTarget, pairs: Sequence[CoveredCheck]
+) -> None:
+    """Turn what is staged of these pairs into `not_assessed`: its verdicts cannot be trusted."""
+    await c.execute(
+        """
+        UPDATE finding_staging SET status = 'not_assessed'
+        WHERE scan_id = $1 AND key = $2 AND source = $3 AND status <> 'not_assessed'
+          AND (check_id, region) IN (SELECT * FROM unnest($4::text[], $5::text[]))
+        """,
+        target.scan_id,
+        target.key,
+        target.source,
+        *_columns(pairs),
+    )
+
+
+def _columns(pairs: Sequence[CoveredCheck]) -> tuple[list[str], list[str]]:
+    return [pair.check_id for pair in pairs], [pair.region for pair in pairs]
+
+
+async def stage_resources(
+    c: Connection, target: StagingTarget, resources: Sequence[ObservedResource]
+) -> int:
+    """Add resources to the shard's rows; returns how many."""
+    for part in _parts(resources):
+        await c.copy_records_to_table(
+            "resource_staging",
+            records=_resource_records(target, part),
+            columns=_RESOURCE_COLUMNS,
+        )
+    return len(resources)
+
+
+def _resource_records(
+    target: StagingTarget, resources: Sequence[ObservedResource]
+) -> Iterator[tuple[Any, ...]]:
+    for row in resources:
+        yield (
+            *(target.scan_id, target.key, target.source),
+            *(_indexable(_plain(row.uid)), _plain(row.type)),
+            *(_indexable(_plain(row.name)), _plain(row.region)),
+            *(_json(row.tags), _json(row.attributes)),
+        )
+
+
+def _json(value: Any) -> str:
+    """What jsonb takes: no NUL, no half of a surrogate pair, no NaN."""
+    return json.dumps(_storable(value), ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _storable(value: Any) -> Any:
+    match value:
+        case str():
+            return _plain(value)
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {_plain(str(name)): _storable(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_storable(part) for part in value]
+        case _:
+            return value
+
+
+def _plain(field: str) -> str:
+    return field.replace("\0", "").encode("utf-8", "replace").decode()

@@ -34,9 +34,9 @@ def demo(
     ] = False,
 ) -> None:
     """Scan a demo cloud on this machine; needs no account."""
-    from demo.run import main
+    from commands.demo import run
 
-    raise typer.Exit(main(full=full, keep=keep))
+    raise typer.Exit(run(full=full, keep=keep))
 
 
 def settings(as_json: AsJson = False) -> None:

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     steampipe_url: SecretStr | None = Field(
         None, description="Steampipe service: postgresql://steampipe@host:9193/steampipe."
     )
+    demo_port: int = Field(5566, ge=1, le=65535, description="Port of the demo cloud.")
     prowler_python: Path = Field(
         Path(sys.prefix) / "scanners" / "prowler" / "bin" / "python",
         description="Python of the environment that holds Prowler.",

@@ -115,6 +115,8 @@ class Stack:
         located = {"CLOUDSWEEP_DATABASE_URL": self.database_url}
         if self.temporal_address is not None:
             located["TEMPORAL_ADDRESS"] = self.temporal_address
+        if self.ui_url is not None:
+            located["CLOUDSWEEP_TEMPORAL_UI_URL"] = self.ui_url
         return {**inherited, **as_environment(self.settings), **located, **self._environment}
 
     async def start(self) -> None:

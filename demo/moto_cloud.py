@@ -24,9 +24,11 @@ os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 import boto3
+import botocore.session
 import moto.core.utils as moto_utils
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from moto.core.loaders import create_loader
 from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
@@ -82,10 +84,7 @@ class MotoCloud:
     def __init__(self) -> None:
         self.clock = Clock()
         self._app = _Dispatcher()
-        self._session = boto3.Session(
-            aws_access_key_id="seed",
-            aws_secret_access_key="seed",  # noqa: S106 (moto takes any)
-        )
+        self._session = _session()
         self._clients: dict[tuple[str, str, str], Any] = {}
         self._base_url = ""
         self.status: dict[str, Any] = {}
@@ -111,6 +110,17 @@ class MotoCloud:
     def reseed(self, number: int) -> None:
         """Draw the identifiers that follow from seed `number`, whatever was drawn before."""
         mock_random.seed(number)
+
+    def fix_access_key(self, account_uid: str, user: str, key_id: str) -> None:
+        """Give a user without keys one of a known id, which AWS lets nobody choose."""
+        from moto.iam.models import iam_backends
+
+        self.client(account_uid, "iam", "us-east-1").create_access_key(UserName=user)
+        backend = iam_backends[account_uid]["aws"]
+        key = backend.users[user].access_keys[0]
+        del backend.access_keys[key.access_key_id]
+        key.access_key_id = key_id
+        backend.access_keys[key_id] = key
 
     def serve(self, listener: socket.socket) -> None:
         """Answer HTTP on a bound socket until the process ends."""
@@ -161,6 +171,18 @@ class MotoCloud:
             return answer
         start_response("200 OK", [("Content-Type", kind), ("Content-Length", str(len(page)))])
         return [page]
+
+
+def _session() -> Any:
+    """A boto3 session for the seed.
+
+    All sessions of this process, moto's own ones too, share one copy of the service models:
+    reading them again and again was a third of the time that seeding takes.
+    """
+    loader = create_loader()
+    moto_utils.create_loader = lambda: loader  # type: ignore[attr-defined]  # not in __all__
+    botocore.session.create_loader = lambda *_: loader
+    return boto3.Session(aws_access_key_id="seed", aws_secret_access_key="seed")  # noqa: S106
 
 
 class _Body(io.BytesIO):

@@ -18,7 +18,7 @@ class _Machine(NamedTuple):
     group: str
     owner: str
     kind: str = "t3.medium"
-    count: int = 1
+    copies: int = 1
     role: str = "ec2-web"
     imds_v2: bool = True
     user_data: str = ""
@@ -27,9 +27,9 @@ class _Machine(NamedTuple):
 _LEAKY = "#!/bin/sh\nexport DB_PASSWORD=Tr0ub4dor-demo-only\n/opt/acme/start\n"
 
 _MACHINES = [
-    _Machine("web-us", HOME, "acme-prod-us", "private", "app", "production/storefront", count=3),
+    _Machine("web-us", HOME, "acme-prod-us", "private", "app", "production/storefront", copies=3),
     _Machine("checkout-us", HOME, "acme-prod-us", "private", "app", "production/payments",
-             "m5.large", count=2),
+             "m5.large", copies=2),
     _Machine("bastion-us", HOME, "acme-prod-us", "public", "bastion", "production/platform",
              "t3.micro", role="", imds_v2=False),
     _Machine("jenkins", HOME, "acme-prod-us", "public", "web-alb", "production/platform",
@@ -37,20 +37,21 @@ _MACHINES = [
     _Machine("erp-bridge", HOME, "acme-prod-us", "private", "app", "production/data",
              imds_v2=False, user_data=_LEAKY),
     _Machine("staging-web", HOME, "acme-staging-us", "public", "debug-temp", "staging/storefront",
-             "t3.small", count=2, role="", imds_v2=False),
-    _Machine("web-eu", IRELAND, "acme-prod-eu", "private", "app", "production/storefront", count=3),
+             "t3.small", copies=2, role="", imds_v2=False),
+    _Machine("web-eu", IRELAND, "acme-prod-eu", "private", "app", "production/storefront",
+             copies=3),
     _Machine("checkout-eu", IRELAND, "acme-prod-eu", "private", "app", "production/payments",
-             "m5.large", count=2),
+             "m5.large", copies=2),
     _Machine("bastion-eu", IRELAND, "acme-prod-eu", "public", "bastion", "production/platform",
              "t3.micro"),
     _Machine("mail-relay", IRELAND, "acme-prod-eu", "public", "web-alb", "production/platform",
              role="", imds_v2=False),
     _Machine("spark", FRANKFURT, "acme-data-eu", "private", "app", "production/data",
-             "r5.2xlarge", count=2, role="ec2-batch"),
+             "r5.2xlarge", copies=2, role="ec2-batch"),
     _Machine("superset", FRANKFURT, "acme-data-eu", "public", "opensearch", "development/data",
              role="", imds_v2=False),
     _Machine("web-apac", SINGAPORE, "acme-prod-apac", "private", "app", "production/storefront",
-             count=2),
+             copies=2),
     _Machine("warehouse-terminal", SINGAPORE, "acme-prod-apac", "public", "windows-jump",
              "production/logistics", "t3.large", role="", imds_v2=False),
     _Machine("label-printer", SINGAPORE, "acme-prod-apac", "public", "legacy-ftp",
@@ -147,8 +148,8 @@ def _machines(account: Account, region: str) -> None:
         ec2.modify_image_attribute(ImageId=image, LaunchPermission={"Add": [{"Group": "all"}]})
     account.at(2025, 6, 16)
     for machine in (m for m in _MACHINES if m.region == region):
-        for number in range(1, machine.count + 1):
-            suffix = f"-{number}" if machine.count > 1 else ""
+        for number in range(1, machine.copies + 1):
+            suffix = f"-{number}" if machine.copies > 1 else ""
             _launch(account, ec2, machine, image, machine.name + suffix)
 
 

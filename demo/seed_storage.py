@@ -12,6 +12,8 @@ from demo.seeding import (
     Account,
     allow,
     policy,
+    public_access_block,
+    public_read_policy,
     tag_list,
     tags,
 )
@@ -68,22 +70,17 @@ _BUCKETS = [  # those that take logs come first
     _Bucket("acme-apac-tmp", SINGAPORE, "development/platform", "public-write"),
 ]
 
-_OPEN = {
-    "BlockPublicAcls": False,
-    "IgnorePublicAcls": False,
-    "BlockPublicPolicy": False,
-    "RestrictPublicBuckets": False,
-}
-CLOSED = dict.fromkeys(_OPEN, True)
-"""A public access block that lets nothing through."""
-
 
 def _private(s3: Any, bucket: _Bucket) -> None:
-    s3.put_public_access_block(Bucket=bucket.name, PublicAccessBlockConfiguration=CLOSED)
+    s3.put_public_access_block(
+        Bucket=bucket.name, PublicAccessBlockConfiguration=public_access_block(True)
+    )
 
 
 def _open_block(s3: Any, bucket: _Bucket) -> None:
-    s3.put_public_access_block(Bucket=bucket.name, PublicAccessBlockConfiguration=_OPEN)
+    s3.put_public_access_block(
+        Bucket=bucket.name, PublicAccessBlockConfiguration=public_access_block(False)
+    )
 
 
 def _public_read(s3: Any, bucket: _Bucket) -> None:
@@ -233,11 +230,6 @@ def create_bucket(s3: Any, region: str, name: str) -> None:
         s3.create_bucket(Bucket=name)
     else:
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
-
-
-def public_read_policy(bucket: str) -> str:
-    """A bucket policy that lets everybody read every object."""
-    return policy(allow("s3:GetObject", _inside(bucket), Principal="*"))
 
 
 def _inside(bucket: str) -> str:

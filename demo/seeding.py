@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from demo.moto_cloud import MotoCloud
+if TYPE_CHECKING:
+    from demo.moto_cloud import MotoCloud
 
 HOME, IRELAND, FRANKFURT, SINGAPORE = "us-east-1", "eu-west-1", "eu-central-1", "ap-southeast-1"
 
@@ -68,3 +69,18 @@ def allow(
 def trust(principal: dict[str, Any] | str, **more: Any) -> str:
     """A role's trust policy."""
     return policy(allow("sts:AssumeRole", Principal=principal, **more))
+
+
+def public_read_policy(bucket: str) -> str:
+    """A bucket policy that lets everybody read every object."""
+    return policy(allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*", Principal="*"))
+
+
+def public_access_block(closed: bool) -> dict[str, bool]:
+    """A public access block that lets nothing through, or everything."""
+    return {
+        "BlockPublicAcls": closed,
+        "IgnorePublicAcls": closed,
+        "BlockPublicPolicy": closed,
+        "RestrictPublicBuckets": closed,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import fcntl
 import hashlib
 import json
@@ -16,10 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contracts.errors import ScannerMissing
-from runtime.settings import get_settings
+from contracts.vocabulary import Provider
+from runtime.settings import Settings, get_settings
+from scanners.prowler_runner.check_texts import FORMAT as TEXTS_FORMAT
 
 PROWLER_VERSION = "5.46.0"
 _HERE = Path(__file__).parent
+_TEXTS = "cloudsweep-texts"
 _OWNED = ".cloudsweep-environment"  # written first: this directory is ours to remove
 _STAMP = ".cloudsweep-installed"  # written last: everything before it is complete
 _COMPILED = ("prowler/lib", "prowler/config", "prowler/providers/aws", "prowler/providers/common")
@@ -28,6 +32,18 @@ _COMPILED = ("prowler/lib", "prowler/config", "prowler/providers/aws", "prowler/
 def environment_of(python: Path) -> Path:
     """The environment that an interpreter at `<environment>/bin/python` belongs to."""
     return python.parent.parent
+
+
+def texts_directories(settings: Settings) -> list[Path]:
+    """Where what Prowler knows of its checks may be kept, the best place first."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    beside = environment_of(settings.prowler_python) / _TEXTS
+    return [beside.absolute(), cache / "cloudsweep" / _TEXTS]
+
+
+def texts_name(provider: Provider) -> str:
+    """The file in one of these directories that can be read without Prowler."""
+    return f"{PROWLER_VERSION}-{provider.value}-{TEXTS_FORMAT}.json"
 
 
 def install_prowler(target: Path, *, full: bool = False) -> Path:
@@ -98,11 +114,9 @@ def _make(target: Path, *, full: bool) -> None:
     (target / _OWNED).touch()
     venv.EnvBuilder(symlinks=True).create(target)  # no pip inside: ours installs into it, faster
     python = target / "bin" / "python"
-    _run(
-        [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-        + ["--disable-pip-version-check", "--no-input", "--no-deps", "--no-compile"]
-        + ["--requirement", str(_requirements(full))]
-    )
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    _run([*pip, *quiet, "--no-deps", "--no-compile", "--requirement", str(_requirements(full))])
     # Compiled here, on all cores, for otherwise the first scans would each do it again.
     packages = target / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     compiled = [str(packages / "site-packages" / name) for name in _COMPILED]
@@ -132,13 +146,23 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+async def _prepare_texts(settings: Settings, *, full: bool) -> None:
+    """Let Prowler write down what it knows now, so that no scan has to wait for it."""
+    from scanners.prowler_catalogue import load_catalogue  # it needs this module
+
+    for provider in Provider if full else (Provider.AWS,):
+        await load_catalogue(settings, provider)
+
+
 def main() -> None:
     """`python -m scanners.prowler_install [--full]`: install where the settings expect it."""
     parser = argparse.ArgumentParser(prog="scanners.prowler_install", description=__doc__)
     parser.add_argument("--full", action="store_true", help="all providers, about 2 GB")
     options = parser.parse_args()
+    settings = get_settings()
     try:
-        python = install_prowler(environment_of(get_settings().prowler_python), full=options.full)
+        python = install_prowler(environment_of(settings.prowler_python), full=options.full)
+        asyncio.run(_prepare_texts(settings, full=options.full))
     except ScannerMissing as error:
         sys.exit(f"{error.message}\n{error.fix or ''}")
     sys.stdout.write(f"Prowler {PROWLER_VERSION} is ready: {python}\n")

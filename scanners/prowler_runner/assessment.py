@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from client_map import ClientMap
-from failures import TAINTING, Failure, FailureLog
+from scanners.prowler_runner.client_map import ClientMap
+from scanners.prowler_runner.failures import TAINTING, Failure, FailureLog
 
 EVERYWHERE = ""
 """In place of a region: all regions of the check."""

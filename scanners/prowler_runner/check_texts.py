@@ -8,7 +8,7 @@ import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from client_map import Check, ClientMap, Function, build_client_map
+from scanners.prowler_runner.client_map import Check, ClientMap, Function, build_client_map
 
 FORMAT = 1
 """Raised whenever what is kept, or how, changes."""

@@ -79,7 +79,9 @@ class ClientMap(NamedTuple):
 def build_client_map(services: Path) -> ClientMap:
     """Read `prowler/providers/<provider>/services`."""
     clients = _clients(services)
-    parsed = {path: ast.parse(path.read_bytes()) for path in sorted(services.glob("*/*_service.py"))}
+    parsed = {
+        path: ast.parse(path.read_bytes()) for path in sorted(services.glob("*/*_service.py"))
+    }
     functions, uses, account_wide = {}, {}, set()
     for path, tree in parsed.items():
         module = _name(services, path)
@@ -183,9 +185,7 @@ def _functions(tree: ast.Module) -> dict[str, Function]:
                 for method in mentioned:
                     reads[method] |= _reads(statement) - found.keys()
                     writes[method] |= _writes(statement)
-    return {
-        name: Function(frozenset(reads[name]), frozenset(writes[name])) for name in found
-    }
+    return {name: Function(frozenset(reads[name]), frozenset(writes[name])) for name in found}
 
 
 def _statements(function: ast.AST) -> Iterator[ast.AST]:
@@ -242,4 +242,4 @@ def _named(tree: ast.AST, function: str) -> Iterator[str | None]:
             and len(node.args) > 1
         ):
             name = node.args[1]
-            yield name.value if isinstance(name, ast.Constant) else None
+            yield str(name.value) if isinstance(name, ast.Constant) else None

@@ -7,24 +7,33 @@ import pickle
 import sys
 from typing import Any
 
-from check_texts import Texts
+from scanners.prowler_runner.check_texts import Texts
 
 SERIAL_CALLS = frozenset({"describe_configuration_recorders"})
 """Methods that key what they find by a name that repeats in each region: in threads, which one
 wins is a race, and the verdict flaps from run to run. They visit the regions in order instead."""
 
 
-def make_provider(provider: str, arguments: dict[str, Any], regions: list[str]) -> Any:
-    """Connect to the account: raises Prowler's own exceptions when that fails."""
+def make_provider(
+    provider: str,
+    arguments: dict[str, Any],
+    regions: list[str],
+    *,
+    home_region: str = "",
+    pinned: bool = False,
+) -> Any:
+    """Connect to the account: raises Prowler's own exceptions when that fails.
+
+    `pinned`: the home region stays the default one though it is not among the regions.
+    """
     if provider == "aws":
         from prowler.providers.aws import aws_provider
 
         # A megabyte of JSON that Prowler parses anew for every client.
-        aws_provider.read_aws_regions_file = functools.lru_cache(
-            aws_provider.read_aws_regions_file
-        )
+        aws_provider.read_aws_regions_file = functools.lru_cache(aws_provider.read_aws_regions_file)
         if regions:
             arguments["regions"] = set(regions)
+            _fix_default_region(aws_provider.AwsProvider, home_region, pinned=pinned)
         return aws_provider.AwsProvider(**arguments)
     if provider == "azure":
         from prowler.providers.azure.azure_provider import AzureProvider
@@ -37,6 +46,26 @@ def make_provider(provider: str, arguments: dict[str, Any], regions: list[str]) 
     from prowler.providers.kubernetes.kubernetes_provider import KubernetesProvider
 
     return KubernetesProvider(**arguments)
+
+
+def _fix_default_region(kind: Any, home_region: str, *, pinned: bool) -> None:
+    """Where findings about a whole account are reported, and which region stands in their ARNs.
+
+    Prowler takes the home region if it is scanned, else `list(set_of_regions)[0]`, which depends
+    on the seed of the process. Ours: else the first by name. In one batch of the regions of a
+    scan, where nothing is account-wide, it is the home region, as in a run over all of them.
+    """
+
+    def get_default_region(self: Any, service: str, global_service: bool = False) -> str:
+        if global_service:
+            return str(self.get_global_region())
+        audited = self.identity.audited_regions
+        available = kind.get_available_aws_service_regions(service, self.identity.partition)
+        if home_region in available and (pinned or home_region in audited):
+            return home_region
+        return str(min(audited))
+
+    kind.get_default_region = get_default_region
 
 
 def identity_of(provider: str, cloud: Any) -> dict[str, Any]:

@@ -23,40 +23,46 @@ TAINTING = frozenset({DENIED, THROTTLED, UNREACHABLE})
 call, so it has no such resource either. `other`: an answer that Prowler did not expect, the same
 at every scan."""
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 CODES = {
-    DENIED: frozenset(
+    DENIED: _words(
         "AccessDenied AccessDeniedException AccessDeniedFault UnauthorizedOperation Unauthorized "
         "UnauthorizedAccess UnauthorizedException AuthorizationError AuthorizationErrorException "
         "NotAuthorized NotAuthorizedException ForbiddenException Forbidden AuthFailure "
-        "KMSAccessDeniedException".split()
+        "KMSAccessDeniedException"
     ),
-    THROTTLED: frozenset(
+    THROTTLED: _words(
         "Throttling ThrottlingException ThrottledException RequestThrottled SlowDown "
-        "RequestThrottledException TooManyRequestsException TooManyRequests PriorRequestNotComplete "
-        "ProvisionedThroughputExceededException RequestLimitExceeded BandwidthLimitExceeded "
-        "EC2ThrottledException TransactionInProgressException".split()
+        "RequestThrottledException TooManyRequestsException TooManyRequests "
+        "PriorRequestNotComplete ProvisionedThroughputExceededException RequestLimitExceeded "
+        "BandwidthLimitExceeded "
+        "EC2ThrottledException TransactionInProgressException"
     ),
-    NOT_IMPLEMENTED: frozenset(
+    NOT_IMPLEMENTED: _words(
         "NotImplemented NotImplementedException UnknownOperation UnknownOperationException "
-        "InvalidAction UnsupportedOperation UnsupportedOperationException".split()
+        "InvalidAction UnsupportedOperation UnsupportedOperationException"
     ),
 }
-IDENTITY_CODES = frozenset(
+IDENTITY_CODES = _words(
     "ExpiredToken ExpiredTokenException RequestExpired InvalidClientTokenId InvalidAccessKeyId "
     "UnrecognizedClientException SignatureDoesNotMatch InvalidSignatureException "
     "MissingAuthenticationToken MissingAuthenticationTokenException TokenRefreshRequired "
     "InvalidToken NoCredentialsError PartialCredentialsError CredentialRetrievalError "
-    "TokenRetrievalError UnauthorizedSSOTokenError RefreshWithMFAUnsupportedError".split()
+    "TokenRetrievalError UnauthorizedSSOTokenError RefreshWithMFAUnsupportedError"
 )
 """The credentials themselves are refused or gone, not one permission."""
 
-NETWORK_ERRORS = frozenset(
+NETWORK_ERRORS = _words(
     "EndpointConnectionError ConnectTimeoutError ReadTimeoutError ConnectionClosedError "
     "ConnectionError ProxyConnectionError SSLError HTTPClientError IncompleteReadError "
     "ResponseStreamingError ConnectTimeout ReadTimeout Timeout TimeoutError ChunkedEncodingError "
     "MaxRetryError NewConnectionError NameResolutionError ProtocolError ConnectionResetError "
     "ConnectionRefusedError BrokenPipeError gaierror RemoteDisconnected ServiceRequestError "
-    "ServiceResponseError TransportError RefreshError".split()
+    "ServiceResponseError TransportError"
 )
 # Services answer AccessDenied for a feature that is simply off; Prowler reads it as that too.
 _SWITCHED_OFF = re.compile(r"\b(is|are) not (enabled|subscribed|activated)\b", re.I)
@@ -210,7 +216,7 @@ class FailureLog:
             return {401: DENIED, 403: DENIED, 429: THROTTLED, 501: NOT_IMPLEMENTED}.get(
                 status, UNREACHABLE if status >= 500 else OTHER
             )
-        if "ClientAuthenticationError" in names:
+        if names & {"ClientAuthenticationError", "RefreshError", "CredentialUnavailableError"}:
             return DENIED
         return OTHER
 

@@ -9,10 +9,10 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-from assessment import EVERYWHERE, Assessment
-from check_texts import Texts
-from cloud import forget_module, forget_service
-from records import Records
+from scanners.prowler_runner.assessment import EVERYWHERE, Assessment
+from scanners.prowler_runner.check_texts import Texts
+from scanners.prowler_runner.cloud import forget_module, forget_service
+from scanners.prowler_runner.records import Records
 
 BATCH = 500
 BATCH_BYTES = 500_000

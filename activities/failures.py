@@ -14,6 +14,7 @@ from temporalio.worker import (
 
 from contracts.errors import CloudsweepError
 from contracts.scans import ScanError
+from runtime import policies
 from runtime.redaction import redact
 
 
@@ -35,7 +36,8 @@ class _SafeFailures(ActivityInboundInterceptor):
         except Exception as error:
             activity.logger.exception("Activity failed with a bug or an unknown error")
             text = redact(f"{type(error).__name__}: {error}")
-            raise ApplicationError(text, type=type(error).__name__) from None
+            is_bug = activity.info().attempt >= policies.BUG_TRIES
+            raise ApplicationError(text, type=type(error).__name__, non_retryable=is_bug) from None
 
 
 def as_application_error(error: CloudsweepError, *, final: bool = False) -> ApplicationError:

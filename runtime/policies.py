@@ -92,6 +92,9 @@ MERGE: Final[ActivityPolicy] = {
 HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)
 """Cancellation arrives only through a heartbeat: no longer than this between two that are sent."""
 
+BUG_TRIES: Final = 5
+"""An error that is none of ours may pass once or twice; then it is a bug, and the scan says so."""
+
 PROVIDER_TRIES: Final = 6
 """A provider that does not answer by this attempt, about a minute after the first, fails the scan
 with these words; a database that does not answer may take as long as it needs."""

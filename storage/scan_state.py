@@ -130,7 +130,17 @@ async def write_plan(
             )
         )
     ).scalar_one()
-    row = insert(ScanTaskRow)
+    row = insert(ScanTaskRow).values(
+        [
+            {
+                "scan_id": scan_id,
+                "position": planned + index,
+                "status": TaskStatus.PENDING,
+                **shard.model_dump(mode="json"),
+            }
+            for index, shard in enumerate(shards)
+        ]
+    )
     await session.execute(
         row.on_conflict_do_update(
             index_elements=["scan_id", "key"],
@@ -141,16 +151,7 @@ async def write_plan(
                 "status": TaskStatus.PENDING,
             },
             where=ScanTaskRow.status.not_in(DONE),
-        ),
-        [
-            {
-                "scan_id": scan_id,
-                "position": planned + index,
-                "status": TaskStatus.PENDING,
-                **shard.model_dump(mode="json"),
-            }
-            for index, shard in enumerate(shards)
-        ],
+        )
     )
 
 

@@ -32,8 +32,6 @@ class Catalogue:
     """Prowler's own key of a framework (`cis_5.0_aws`) -> its name (`CIS-5.0`)."""
     on_request: frozenset[str]
     """Checks that run only where they are named: they are slow, Prowler leaves them out too."""
-    shared: dict[str, list[str]]
-    """Check -> the services whose resources it fetches."""
 
     def service_of(self, check_id: str) -> str:
         """The service that a check belongs to: what stands before the first underscore."""
@@ -103,7 +101,6 @@ def _catalogue(provider: Provider, content: dict[str, Any]) -> Catalogue:
             for check_id, metadata in content["checks"].items()
             if "threat-detection" in metadata["Categories"]
         ),
-        shared=content["services"],
     )
 
 

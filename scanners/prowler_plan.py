@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
@@ -18,7 +17,7 @@ from contracts.vocabulary import Provider
 from scanners.prowler_catalogue import Catalogue
 from scanners.prowler_services import REGIONAL_SERVICES, group_names, group_of
 
-SMALL: Final = 40
+SMALL: Final = 60
 """Checks that are not worth a process of their own: it costs about two seconds of CPU to start."""
 
 
@@ -54,26 +53,20 @@ def plan_shards(
     if catalogue.provider is Provider.AWS and not regions:
         raise ScopeInvalid("The scan has no region.", field="regions")
     batches = _batches(regions, home_region, region_batch_size)
-    grouped: dict[str, list[str]] = defaultdict(list)
-    for check in chosen:
-        grouped[group_of(catalogue.provider, catalogue.service_of(check))].append(check)
-    _absorb_small(grouped)
-    shards: list[ProwlerShard] = []
-    for group in group_names(catalogue.provider):
-        if group not in grouped:
-            continue
-        if len(batches) < 2:
-            shards.append(_shard(group, grouped[group], regions, 0))
-            continue
-        regional = [c for c in grouped[group] if catalogue.service_of(c) in REGIONAL_SERVICES]
-        others = sorted(set(grouped[group]) - set(regional))
-        if others:
-            shards.append(_shard(group, others, regions, 0))
-        if regional:
-            shards += [
-                _shard(group, regional, batch, number) for number, batch in enumerate(batches)
-            ]
-    return _with_unique_keys(shards)
+    if len(batches) < 2:
+        parts = _grouped(catalogue, chosen)
+        return [_shard(group, checks, regions, 0) for group, checks in parts.items()]
+    regional = [c for c in chosen if catalogue.service_of(c) in REGIONAL_SERVICES]
+    others = [c for c in chosen if catalogue.service_of(c) not in REGIONAL_SERVICES]
+    shards = [
+        _shard(group, checks, regions, 0) for group, checks in _grouped(catalogue, others).items()
+    ]
+    shards += [
+        _shard(group, checks, batch, number)
+        for group, checks in _grouped(catalogue, regional).items()
+        for number, batch in enumerate(batches)
+    ]
+    return shards
 
 
 def _batches(regions: list[str], home_region: str, size: int) -> list[list[str]]:
@@ -83,11 +76,17 @@ def _batches(regions: list[str], home_region: str, size: int) -> list[list[str]]
     return [sorted(ordered[start::count]) for start in range(count)] if count else []
 
 
-def _absorb_small(grouped: dict[str, list[str]]) -> None:
-    """Put groups that are not worth a process into the largest one."""
-    largest = max(grouped, key=lambda name: len(grouped[name]))
-    for name in [name for name in grouped if len(grouped[name]) < SMALL and name != largest]:
-        grouped[largest] = sorted(grouped[largest] + grouped.pop(name))
+def _grouped(catalogue: Catalogue, checks: list[str]) -> dict[str, list[str]]:
+    """Checks by group; the smallest joins the next one until all are worth a process."""
+    grouped: dict[str, list[str]] = {name: [] for name in group_names(catalogue.provider)}
+    for check in checks:
+        grouped[group_of(catalogue.provider, catalogue.service_of(check))].append(check)
+    sizes = sorted((len(found), name) for name, found in grouped.items() if found)
+    while len(sizes) > 1 and sizes[0][0] < SMALL:
+        (count, smallest), (more, next_one), *rest = sizes
+        grouped[next_one] = sorted(grouped[next_one] + grouped.pop(smallest))
+        sizes = sorted([(count + more, next_one), *rest])
+    return {name: found for name, found in grouped.items() if found}
 
 
 def _shard(group: str, checks: list[str], regions: list[str], batch: int) -> ProwlerShard:
@@ -105,19 +104,6 @@ def _shard(group: str, checks: list[str], regions: list[str], batch: int) -> Pro
         regions=regions,
         batch=batch,
     )
-
-
-def _with_unique_keys(shards: list[ProwlerShard]) -> list[ProwlerShard]:
-    """A group's account-wide part and its batches may begin with the same region."""
-    seen: set[str] = set()
-    unique = []
-    for shard in shards:
-        key, number = shard.key, 2
-        while key in seen:
-            key, number = f"{shard.key}.{number}", number + 1
-        seen.add(key)
-        unique.append(shard.model_copy(update={"key": key}))
-    return unique
 
 
 def _choose(

@@ -57,11 +57,6 @@ def build(directories: list[str], version: str, provider: str) -> Texts:
         "provider": provider,
         "checks": {name: json.loads(text) for name, (text, _) in checks.items()},
         "frameworks": _frameworks(provider),
-        "services": {
-            name: sorted(module.split("/")[0] for module in check.services)
-            for name, check in clients.checks.items()
-            if name in checks
-        },
     }
     for directory in directories:
         try:

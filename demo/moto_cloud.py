@@ -33,10 +33,11 @@ from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
-    create_backend_app,
 )
 from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from demo.moto_gaps import create_app
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -69,7 +70,7 @@ class _Dispatcher(DomainDispatcherApplication):
     """moto's dispatcher; it remembers which service a host is, which costs a third of a call."""
 
     def __init__(self) -> None:
-        super().__init__(create_backend_app)
+        super().__init__(create_app)  # type: ignore[arg-type]  # any WSGI application will do
         self._known: dict[str | None, Any] = {}
 
     def get_backend_for_host(self, host: str | None) -> Any:

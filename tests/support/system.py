@@ -20,16 +20,17 @@ Row = dict[str, Any]
 ENDED = {"completed", "completed_with_errors", "failed", "cancelled"}
 
 
-class System:
-    """A running stack and a client with its admin key."""
+class Client:
+    """The API of a stack, as its admin."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
+    def __init__(self, api_url: str, key: str) -> None:
         self.client = httpx.AsyncClient(
-            base_url=f"{stack.api_url}/api/v1/",
-            headers={"Authorization": f"Bearer {stack.key_file.read_text().strip()}"},
-            timeout=30,
+            base_url=f"{api_url}/api/v1/", headers={"Authorization": f"Bearer {key}"}, timeout=30
         )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
 
     async def get(self, path: str, **parameters: Any) -> Row:
         """GET one document; an error answer fails the test with its words."""
@@ -102,6 +103,14 @@ class System:
             for row in await self.all("findings", account_id=account_id)
         }
 
+
+class System(Client):
+    """A running stack, its processes, and a client with its admin key."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack.api_url, stack.key_file.read_text().strip())
+        self.stack = stack
+
     def kill(self, name: str) -> int:
         """kill -9 one process of the stack: its id."""
         pid = self.stack.pids[name]
@@ -159,4 +168,4 @@ async def running_system(data_dir: Path, **settings: Any) -> AsyncIterator[Syste
         try:
             yield system
         finally:
-            await system.client.aclose()
+            await system.close()

@@ -27,7 +27,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         extra = {
-            name: redact(str(value))
+            # With its name, which may be what tells that it is a secret.
+            name: redact(f"{name}={value}").partition("=")[2]
             for name, value in vars(record).items()
             if name not in _OWN_FIELDS and not name.startswith("_")
         }

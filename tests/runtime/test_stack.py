@@ -89,11 +89,11 @@ async def supervisor(settings: Settings, program: str = "product") -> AsyncItera
     try:
         yield Up(process, settings.data_dir)
     finally:
-        if process.returncode is None:
+        if process.returncode is None:  # the test failed half-way
             process.kill()
+            for left in marked(settings.data_dir):
+                left.kill()
         await process.communicate()
-        for left in marked(settings.data_dir):
-            left.kill()
 
 
 async def execute(url: str, statement: str) -> object:
@@ -111,7 +111,8 @@ async def until_gone(pids: list[int]) -> None:
 
 
 def events(settings: Settings) -> list[str]:
-    return (settings.data_dir / "events").read_text().split("\n")[:-1]
+    path = settings.data_dir / "events"
+    return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
 # ---- the whole life of a stack ----
@@ -133,6 +134,7 @@ async def test_up_announces_itself_and_sigterm_leaves_nothing(own: Settings) -> 
         assert stat.S_IMODE((own.data_dir / "stack.json").stat().st_mode) == 0o600
         assert stat.S_IMODE(own.data_dir.stat().st_mode) == 0o700
 
+        await until(lambda: events(own) == ["started"])
         up.process.send_signal(signal.SIGTERM)
         assert await up.process.wait() == 0
         await until_gone([*running.children.values()])
@@ -221,7 +223,7 @@ async def test_a_worker_that_outlives_its_supervisor_is_ended_with_its_scanner_a
     async with supervisor(light, "stubborn") as up:
         await up.announced()
         worker = up.record.children["worker"]
-        await until((light.data_dir / "events").exists)
+        await until(lambda: len(events(light)) == 1)
         scanner = int(events(light)[0].removeprefix("scanner "))
         up.process.kill()
         await up.process.wait()
@@ -235,7 +237,7 @@ async def test_a_second_signal_stops_what_does_not_drain_and_its_scanner(light: 
     async with supervisor(light, "stubborn") as up:
         await up.announced()
         worker = up.record.children["worker"]
-        await until((light.data_dir / "events").exists)
+        await until(lambda: len(events(light)) == 1)
         scanner = int(events(light)[0].removeprefix("scanner "))
         up.process.send_signal(signal.SIGINT)
         assert up.process.stderr is not None

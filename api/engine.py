@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final
@@ -13,7 +14,7 @@ from uuid import UUID
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -98,9 +99,17 @@ class Engine:
     async def cancel(self, workflow_id: str) -> bool:
         """Ask the workflow to end; False when it is not running."""
         client = await self.client()
-        return await self._reached(
-            client, client.get_workflow_handle(workflow_id).cancel(rpc_timeout=RPC_TIMEOUT)
-        )
+        handle = client.get_workflow_handle(workflow_id)
+        try:  # Temporal accepts a cancel of what has ended, too
+            with temporal.engine_errors(client):
+                description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            return False
+        return await self._reached(client, handle.cancel(rpc_timeout=RPC_TIMEOUT))
 
     async def signal(self, workflow_id: str, name: str) -> bool:
         """Send `pause` or `resume`; False when the workflow is not running."""
@@ -109,6 +118,12 @@ class Engine:
             client,
             client.get_workflow_handle(workflow_id).signal(name, rpc_timeout=RPC_TIMEOUT),
         )
+
+    async def wait_until_closed(self, workflow_id: str) -> None:
+        """Return once no run of this workflow is open, at once if there never was one."""
+        client = await self.client()
+        with suppress(WorkflowFailureError):  # however it ended, it is closed
+            await self._reached(client, client.get_workflow_handle(workflow_id).result())
 
     async def check_account(self, account: Account) -> AccountCheck | None:
         """Check the account's credentials on a worker; None when there was no answer in 30 s."""
@@ -166,7 +181,7 @@ class Engine:
                 raise EngineUnavailable("Temporal is not serving.")
 
     @staticmethod
-    async def _reached(client: Client, call: Awaitable[None]) -> bool:
+    async def _reached(client: Client, call: Awaitable[object]) -> bool:
         try:
             with temporal.engine_errors(client):
                 await call

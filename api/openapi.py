@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from api.problems import ProblemDetails
+from api.routes import BASE
 
 ASSETS: Final = "/docs/assets"
 
@@ -72,6 +73,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for operation in _operations(document):
             _tell_role(operation)
             _write_lists_with_commas(operation)
+            _describe_events(operation)
         app.openapi_schema = _with_readable_names(document)
     return app.openapi_schema
 
@@ -103,6 +105,15 @@ def _write_lists_with_commas(operation: dict[str, Any]) -> None:
             parameter |= {"style": "form", "explode": False}
 
 
+def _describe_events(operation: dict[str, Any]) -> None:
+    # FastAPI writes `itemSchema`, a word of OpenAPI 3.2, into a document of 3.1.
+    events = operation["responses"].get("200", {}).get("content", {}).get("text/event-stream")
+    if events:
+        events.pop("itemSchema", None)
+        events["schema"] = {"type": "string"}
+        events["example"] = 'event: scan\ndata: {"id": "…", "status": "running", …}\n\n'
+
+
 def _with_readable_names(document: dict[str, Any]) -> dict[str, Any]:
     """`FindingPage` for `Page_Finding_`."""
     names = {
@@ -131,6 +142,10 @@ def add_pages(app: FastAPI) -> None:
     """/docs and /redoc, with their scripts from this process: they work without a network."""
     assets = Path(str(files("fastapi_offline") / "static"))
     app.mount(ASSETS, StaticFiles(directory=assets), name="assets")
+
+    @app.get(f"{BASE}/openapi.json", include_in_schema=False)
+    async def show_description() -> dict[str, Any]:
+        return describe(app)
 
     @app.get("/docs", include_in_schema=False)
     async def show_docs() -> HTMLResponse:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import engine as engines
 from api.problems import Refusal
@@ -14,9 +17,9 @@ from api.state import Services
 from contracts.accounts import Account
 from contracts.errors import Conflict, EngineUnavailable
 from contracts.scans import NewScan, Scan, ScanEnd, ScanTrigger
-from contracts.vocabulary import ScanStatus
+from contracts.vocabulary import Provider, ScanStatus
 from runtime import task_queues, temporal
-from storage import accounts, scan_state, scans
+from storage import accounts, scan_state, scans, scope
 
 NOT_STARTED: Final = (
     "Temporal could not be reached when this scan was queued. "
@@ -27,6 +30,7 @@ NO_WORKER: Final = (
     f"No worker polls the task queue {task_queues.SCANS}. Start one: `cloudsweep up` on one "
     "machine, or `python worker.py`."
 )
+END_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 1.0
 """Reads wait no longer than this for Temporal to say whether workers poll."""
 
@@ -41,6 +45,7 @@ async def start(
     """
     async with shared.database.transaction() as session:
         account = await accounts.get_account(session, team_id, request.account_id)
+        await _refuse_unknown_scope(session, account.provider, request)
         scan, _ = await scans.create_scan(
             session,
             team_id,
@@ -60,8 +65,9 @@ async def cancel(shared: Services, team_id: UUID, scan_id: UUID, at: datetime) -
     if scan.status.ended:
         raise Conflict(f"This scan has ended already: it is {scan.status}.")
     is_running = await shared.engine.cancel(scan.workflow_id)
-    if not is_running:
-        # Nothing runs that could record the end: it was never started, or Temporal lost it.
+    if not is_running or scan.status is ScanStatus.PENDING:
+        # Nothing runs that could record the end (it was never started, or Temporal lost it), or
+        # nothing has begun: then it ends now, even while no worker is there to hear of it.
         async with shared.database.transaction() as session:
             end = ScanEnd(scan_id=scan.id, outcome=ScanStatus.CANCELLED)
             await scan_state.end_scan(session, end, at=at)
@@ -88,6 +94,8 @@ async def resume(shared: Services, team_id: UUID, scan_id: UUID, at: datetime) -
     if scan.status is ScanStatus.PAUSED:
         await _signal(shared, scan, engines.RESUME)
         return scan
+    if scan.status.ended:
+        await _let_it_end(shared, scan)
     async with shared.database.transaction() as session:
         account = await accounts.get_account(session, team_id, scan.account_id)
         if scan.status.ended:
@@ -111,6 +119,32 @@ async def shown(shared: Services, found: Sequence[Scan]) -> list[Scan]:
         )
         for scan in found
     ]
+
+
+async def _refuse_unknown_scope(
+    session: AsyncSession, provider: Provider, request: NewScan
+) -> None:
+    """Before the first scan brought the checks, planning refuses what does not exist instead."""
+    asked = request.model_dump(include={"services", "checks", "frameworks"}, exclude_none=True)
+    if not asked:
+        return
+    known = await scope.known_names(session, provider)
+    errors = [
+        (
+            f"{field}[{position}]",
+            f"{provider} has no {field.removesuffix('s')} `{name}`.{_nearest(name, known[field])}",
+        )
+        for field, names in asked.items()
+        for position, name in enumerate(names)
+        if known["checks"] and name not in known[field]
+    ]
+    if errors:
+        raise Refusal(422, "The scan names something that does not exist.", errors=errors)
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 async def _what_is_missing(shared: Services) -> str | None:
@@ -143,6 +177,18 @@ async def _start_workflow(shared: Services, team_id: UUID, scan: Scan, account: 
     if scan.waiting_for == NOT_STARTED:
         async with shared.database.transaction() as session:
             await scan_state.set_waiting(session, scan.id, None)
+
+
+async def _let_it_end(shared: Services, scan: Scan) -> None:
+    """A workflow outlives its scan by a moment; a start in that moment would be lost in it."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            await shared.engine.wait_until_closed(scan.workflow_id)
+    except TimeoutError as error:
+        raise Conflict(
+            f"This scan is {scan.status}, but its workflow is still stopping.",
+            fix="Resume it again in a moment. If it stays so, see that a worker runs.",
+        ) from error
 
 
 async def _signal(shared: Services, scan: Scan, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from contracts.vocabulary import Provider
 from runtime import task_queues
 from storage import accounts
 
+AWS_UID = re.compile(r"[0-9]{12}")
+
 router = APIRouter(prefix=f"{BASE}/accounts", tags=["accounts"])
 
 
@@ -43,7 +46,7 @@ async def create_account(
 
     Check them with `POST /accounts/{id}/check` before the first scan.
     """
-    _refuse_mismatch(account.provider, account.credentials, account.endpoint_url)
+    _refuse_mismatch(account.provider, account.credentials, account.endpoint_url, account.uid)
     created = await accounts.create_account(session, caller.team_id, account, at=now)
     response.headers["Location"] = f"{BASE}/accounts/{created.id}"
     return created
@@ -53,7 +56,7 @@ async def create_account(
 async def list_accounts(
     query: Annotated[AccountListQuery, Query()], caller: Viewer, session: Session
 ) -> Page[Account]:
-    """The team's accounts, newest first."""
+    """The team's accounts, oldest first."""
     return await accounts.list_accounts(
         session,
         caller.team_id,
@@ -128,7 +131,10 @@ async def require_worker(engine: EngineOf) -> None:
 
 
 def _refuse_mismatch(
-    provider: Provider, credentials: Credentials | None, endpoint_url: str | None
+    provider: Provider,
+    credentials: Credentials | None,
+    endpoint_url: str | None,
+    uid: str | None = None,
 ) -> None:
     errors = []
     kinds = sorted(CREDENTIAL_KINDS[provider])
@@ -141,6 +147,8 @@ def _refuse_mismatch(
         )
     if endpoint_url is not None and provider is not Provider.AWS:
         errors.append(("endpoint_url", "Only aws accounts take an endpoint. Leave it out."))
+    if uid is not None and provider is Provider.AWS and not AWS_UID.fullmatch(uid):
+        errors.append(("uid", "An AWS account id has 12 digits. Leave it out to learn it."))
     if errors:
         raise Refusal(422, "These do not fit the account's provider.", errors=errors)
 

@@ -1,0 +1,92 @@
+"""The description of the API: valid, complete, and readable without a network."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api.auth import OPEN_PATHS
+
+STABLE = {
+    "create_account", "list_accounts", "get_account", "change_account", "delete_account",
+    "check_account", "create_scan", "list_scans", "get_scan", "list_tasks", "cancel_scan",
+    "pause_scan", "resume_scan", "follow_scan", "list_findings", "summarize_findings",
+    "get_finding", "list_resources", "get_resource", "list_checks", "get_check", "create_key",
+    "list_keys", "revoke_key", "healthz", "readyz", "show_metrics",
+}  # fmt: skip
+
+
+def operations(app: FastAPI) -> list[tuple[str, str, dict[str, Any]]]:
+    """(path, method, operation) of every documented call."""
+    return [
+        (path, method, operation)
+        for path, methods in app.openapi()["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+async def test_the_document_is_valid(anonymous: httpx.AsyncClient) -> None:
+    document = (await anonymous.get("http://api/openapi.json")).json()
+    assert [str(error) for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+    assert document == (await anonymous.get("http://api/api/v1/openapi.json")).json()
+
+
+async def test_every_reference_leads_somewhere_and_nothing_is_left_over(app: FastAPI) -> None:
+    document = app.openapi()
+    text = str(document)
+    schemas = document["components"]["schemas"]
+    used = set(re.findall(r"#/components/schemas/([\w.-]+)", text))
+    assert used <= set(schemas)
+    assert "HTTPValidationError" not in schemas
+    assert {"FindingPage", "ScanPage", "AccountPage"} <= set(schemas)
+    assert not [name for name in schemas if name.startswith("Page_")]
+
+
+async def test_every_call_says_what_it_does_and_how_it_fails(app: FastAPI) -> None:
+    for path, method, operation in operations(app):
+        where = f"{method} {path}"
+        assert operation["summary"], where
+        assert len(operation["description"]) > 20, where
+        assert operation["tags"], where
+        if path in OPEN_PATHS:
+            assert "security" not in operation, where
+            continue
+        assert f"Role: **{operation['security'][0]['key'][0]}**" in operation["description"], where
+        assert {"401", "403", "422", "503"} <= set(operation["responses"]), where
+        if "{" in path:
+            assert "404" in operation["responses"], where
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"], where
+
+
+async def test_the_names_of_the_calls_are_stable(app: FastAPI) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(app)]
+    assert len(names) == len(set(names))
+    assert set(names) == STABLE
+
+
+async def test_lists_are_documented_with_commas(app: FastAPI) -> None:
+    parameters = app.openapi()["paths"]["/api/v1/findings"]["get"]["parameters"]
+    (severity,) = [each for each in parameters if each["name"] == "severity"]
+    assert (severity["style"], severity["explode"]) == ("form", False)
+
+
+@pytest.mark.parametrize("page", ["docs", "redoc"])
+async def test_the_pages_load_nothing_from_elsewhere(
+    anonymous: httpx.AsyncClient, page: str
+) -> None:
+    shown = await anonymous.get(f"http://api/{page}")
+    assert shown.status_code == 200
+    sources = re.findall(r"""(?:src|href)=["']([^"']+)["']""", shown.text)
+    assert len(sources) >= 2
+    for source in sources:
+        assert source.startswith("/docs/assets/"), source
+        asset = await anonymous.get(f"http://api{source}")
+        assert asset.status_code == 200
+        assert len(asset.content) > 1000

@@ -9,9 +9,17 @@ from typing import Any
 
 from scanners.prowler_runner.check_texts import Texts
 
-SERIAL_CALLS = frozenset({"describe_configuration_recorders"})
-"""Methods that key what they find by a name that repeats in each region: in threads, which one
-wins is a race, and the verdict flaps from run to run. They visit the regions in order instead."""
+SERIAL_CALLS = frozenset(
+    {
+        "describe_configuration_recorders",  # kept by name, and names repeat in each region
+        "_list_backup_plans",  # checks report the first of these ...
+        "_list_backup_vaults",
+        "_list_backup_report_plans",
+        "_list_indexes",  # ... and of the Resource Explorer's
+    }
+)
+"""Methods whose order shows in a verdict. In one thread per region it is a race, and the finding
+flaps from run to run; these visit the regions in order instead."""
 
 
 def make_provider(

@@ -179,8 +179,10 @@ class FailureLog:
             )
         if error_class == OTHER:
             return  # "no such policy" and its like: answers; logged as an error they count below
-        # Prowler marks the clients that it made one per region.
-        region = meta.region_name if hasattr(client, "region") else None
+        # Prowler marks the clients that it made one per region, and gives each region or resource
+        # a turn in a pool. Elsewhere a loop over all regions may have been cut short.
+        in_pool = threading.current_thread() is not threading.main_thread()
+        region = meta.region_name if in_pool and hasattr(client, "region") else None
         place = self._place(sys._getframe(2))
         self._add(
             Failure(error_class, meta.service_model.service_name, region, operation, *place, True),
@@ -198,7 +200,8 @@ class FailureLog:
         found = _REGION_PREFIX.match(message)
         place = self._logged_place(record)
         service = place.module.split("/")[0] or place.check.split("_")[0]
-        region = found.group(1) if found else None
+        in_pool = threading.current_thread() is not threading.main_thread()
+        region = found.group(1) if found and in_pool else None
         self._add(Failure(error_class, service, region, "", *place, False), message)
 
     def _class_of(self, error: BaseException) -> str:

@@ -124,8 +124,9 @@ async def shown(shared: Services, found: Sequence[Scan]) -> list[Scan]:
 async def _refuse_unknown_scope(
     session: AsyncSession, provider: Provider, request: NewScan
 ) -> None:
-    """Before the first scan brought the checks, planning refuses what does not exist instead."""
-    asked = request.model_dump(include={"services", "checks", "frameworks"}, exclude_none=True)
+    """Planning refuses the rest: frameworks, which have other spellings, regions, which only the
+    provider knows, and all names before the first scan has brought the checks."""
+    asked = request.model_dump(include={"services", "checks"}, exclude_none=True)
     if not asked:
         return
     known = await scope.known_names(session, provider)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from commands.rows import Rows
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Rows to show at most.")]
 Cursor = Annotated[str | None, typer.Option(help="Go on from this next_cursor.")]
@@ -42,7 +44,6 @@ STYLES = {
     "open": "red",
     "resolved": "green",
 }
-NARROWEST = 8
 PIPE_WIDTH = 200  # nobody looks at a pipe: `grep` finds what an ellipsis would have cut off
 SEVERITIES = ("critical", "high", "medium", "low", "informational")
 
@@ -103,46 +104,11 @@ def clock(seconds: float | None) -> str:
     return f"{minutes}m {rest:02}s" if minutes else f"{rest}s"
 
 
-def table(*columns: str, title: str | None = None) -> Table:
+def table(*columns: str) -> Rows:
     """A table without lines; column `>x` is aligned to the right, `*x` takes the room there is."""
-    from rich.table import Table
+    from commands.rows import Rows
 
-    made = Table(box=None, title=title, title_justify="left", pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(
-            column.lstrip(">*"),
-            justify="right" if column.startswith(">") else "left",
-            overflow="ellipsis" if column.startswith("*") else "fold",
-            no_wrap=True,
-            ratio=1 if column.startswith("*") else None,
-        )
-    return made
-
-
-def fitted(made: Table, width: int) -> Table:
-    """Give every column what it needs, and the `*` columns an equal share of what is left.
-
-    Rich alone would shrink an id before it shortens a title.
-    """
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    needs = [
-        max(cell_len(part.plain if isinstance(part, Text) else str(part)) for part in column_cells)
-        for column in made.columns
-        if (column_cells := [column.header, *column.cells])
-    ]
-    room = width - 2 * (len(needs) - 1)
-    elastic = [index for index, column in enumerate(made.columns) if column.ratio]
-    room -= sum(need for index, need in enumerate(needs) if index not in elastic)
-    for left, index in zip(
-        range(len(elastic), 0, -1), sorted(elastic, key=lambda index: needs[index]), strict=True
-    ):
-        needs[index] = max(NARROWEST, min(needs[index], room // left))
-        room -= needs[index]
-    for column, need in zip(made.columns, needs, strict=True):
-        column.ratio, column.width = None, need
-    return made
+    return Rows(columns)
 
 
 def fields(pairs: Iterable[tuple[str, str | Text | None]]) -> Table:
@@ -179,8 +145,7 @@ def show_page(page: Row, as_json: bool, rows: Table, nothing: str) -> None:
     if not page["items"]:
         console(stderr=True).print(nothing)
         return
-    output = console()
-    output.print(fitted(rows, output.width))
+    console().print(rows)
     if page["next_cursor"]:
         console(stderr=True).print(
             f"{len(page['items'])} rows shown; there are more: use --limit, "

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from commands.client import WRONG_USAGE, Failure
-from commands.output import AsJson, cell, console, fitted, say, show_json, table
+from commands.output import AsJson, cell, console, say, show_json, table
 
 app = typer.Typer(no_args_is_help=True, help="Scanners of this machine: list and install.")
 
@@ -42,8 +42,7 @@ def list_(as_json: AsJson = False) -> None:
     made = table("NAME", "VERSION", "STATE", "*WHERE", "FIX")
     for row in rows:
         made.add_row(*(cell(row[name]) for name in ("name", "version", "state", "where", "fix")))
-    output = console()
-    output.print(fitted(made, output.width))
+    console().print(made)
 
 
 @app.command("install")

@@ -1,8 +1,8 @@
-"""Which services, checks and frameworks there are, to refuse a scan of ones that do not exist."""
+"""Which services and checks there are, to refuse a scan of ones that do not exist."""
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.vocabulary import Provider
@@ -14,17 +14,11 @@ async def known_names(session: AsyncSession, provider: Provider) -> dict[str, se
 
     Empty sets before the first scan of that provider brought its checks: nothing is known yet.
     """
-    rows = await session.execute(
+    found = await session.execute(
         select(CheckRow.service, CheckRow.check_id).where(CheckRow.provider == provider)
     )
-    pairs = rows.all()
-    frameworks = await session.scalars(
-        select(func.jsonb_object_keys(CheckRow.frameworks))
-        .where(CheckRow.provider == provider)
-        .distinct()
-    )
+    rows = found.all()
     return {
-        "services": {service for service, _ in pairs},
-        "checks": {check_id for _, check_id in pairs},
-        "frameworks": set(frameworks),
+        "services": {service for service, _ in rows},
+        "checks": {check_id for _, check_id in rows},
     }

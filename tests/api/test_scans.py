@@ -154,31 +154,29 @@ async def test_a_scope_that_cannot_be_is_refused_before_anything_is_written(
 
 
 async def test_a_scope_that_no_check_knows_is_refused_with_what_was_meant(
-    operator: httpx.AsyncClient, account: dict[str, Any], database: Database
+    operator: httpx.AsyncClient, database: Database
 ) -> None:
+    account = {"name": "g", "provider": "gcp", "credentials": {"kind": "environment"}}
+    made = (await operator.post("accounts", json=account)).json()
     check = CheckText(
         source="prowler",
-        provider=Provider.AWS,
-        check_id="s3_bucket_public_access",
+        provider=Provider.GCP,
+        check_id="storage_bucket_public_access",
         title="Buckets are private",
         severity=Severity.CRITICAL,
-        service="s3",
-        frameworks={"CIS-5.0": ["2.1"]},
+        service="storage",
     )
     async with database.transaction() as session:
         await upsert_checks(session, [check])
-    right = {"services": ["s3"], "checks": ["s3_bucket_public_access"], "frameworks": ["CIS-5.0"]}
-    wrong = {
-        "services": ["s3", "s4"], "checks": ["s3_bucket_public_acess"], "frameworks": ["CIS-6.0"],
-    }  # fmt: skip
-    body = {"account_id": account["id"]}
+    right = {"services": ["storage"], "checks": ["storage_bucket_public_access"]}
+    wrong = {"services": ["storage", "storge"], "checks": ["storage_bucket_public_acess"]}
+    body = {"account_id": made["id"]}
     answer = await operator.post("scans", json=body | wrong)
     assert answer.status_code == 422
     assert {error["field"]: error["message"] for error in answer.json()["errors"]} == {
-        "services[1]": "aws has no service `s4`. Did you mean s3?",
-        "checks[0]": "aws has no check `s3_bucket_public_acess`. "
-        "Did you mean s3_bucket_public_access?",
-        "frameworks[0]": "aws has no framework `CIS-6.0`. Did you mean CIS-5.0?",
+        "services[1]": "gcp has no service `storge`. Did you mean storage?",
+        "checks[0]": "gcp has no check `storage_bucket_public_acess`. "
+        "Did you mean storage_bucket_public_access?",
     }
     assert (await operator.get("scans")).json()["items"] == []
     assert (await operator.post("scans", json=body | right)).status_code == 202

@@ -1,6 +1,7 @@
 """The demo cloud: two AWS accounts that look real, on an endpoint of this machine.
 
 `python -m demo.cloud --port 5000` seeds them, says `ready <url>`, and serves until it is stopped.
+With `--steampipe URL` it also fills the Steampipe stand-in on that PostgreSQL.
 Nothing is kept: a restarted demo cloud is as it was first seeded, with the same ids, names and
 times. It is a simulation (moto) and answers what moto implements of AWS.
 """
@@ -8,6 +9,8 @@ times. It is a simulation (moto) and answers what moto implements of AWS.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
 import os
 import signal
 import socket
@@ -16,6 +19,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from typing import Final
 
 PRODUCTION: Final = "123456789012"
@@ -35,6 +39,9 @@ SECRET_ACCESS_KEY: Final = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S
 DEMO_SERVICES: Final = ("iam", "s3", "ec2", "rds", "kms", "sqs", "sns", "cloudtrail", "dynamodb")
 """Services whose findings tell most in about a minute on two cores."""
 
+_STATUS: Final = "/demo-cloud"
+_INVENTORY: Final = "/demo-cloud/inventory"
+
 
 def environment(url: str) -> dict[str, str]:
     """Variables that point AWS clients and scanners at a demo cloud and at nothing else."""
@@ -50,10 +57,20 @@ def environment(url: str) -> dict[str, str]:
     }
 
 
+def renew_inventory(url: str) -> int:
+    """Let the Steampipe stand-in see what the cloud holds now; answers its number of rows.
+
+    Needed after a change, for the stand-in holds copies. Raises OSError when the demo cloud does
+    not answer or has no stand-in.
+    """
+    with urllib.request.urlopen(url + _INVENTORY, timeout=120) as answer:  # noqa: S310 (http)
+        return int(json.load(answer)["rows"])
+
+
 def is_serving(url: str) -> bool:
     """True when a seeded demo cloud answers there."""
     try:
-        with urllib.request.urlopen(f"{url}/demo-cloud", timeout=5) as answer:  # noqa: S310 (http)
+        with urllib.request.urlopen(url + _STATUS, timeout=5) as answer:  # noqa: S310 (http)
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
@@ -76,6 +93,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=5000, help="0 takes any free port")
     parser.add_argument("--small", action="store_true", help="identity and storage only")
     parser.add_argument(
+        "--steampipe", metavar="URL", help="a PostgreSQL, as superuser, to put the stand-in on"
+    )
+    parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end with the process that started it"
     )
     options = parser.parse_args(arguments)
@@ -95,10 +115,10 @@ def main(arguments: list[str] | None = None) -> None:
                 f"The demo cloud cannot use {options.host}:{options.port} ({error.strerror}): "
                 "end what listens there, or choose another --port."
             )
-        _seed_and_serve(listener, small=options.small)
+        _seed_and_serve(listener, small=options.small, database=options.steampipe)
 
 
-def _seed_and_serve(listener: socket.socket, *, small: bool) -> None:
+def _seed_and_serve(listener: socket.socket, *, small: bool, database: str | None) -> None:
     # Imported here: moto takes long, and those who only want the names above never need it.
     from demo.moto_cloud import MotoCloud
     from demo.seed import seed
@@ -106,13 +126,27 @@ def _seed_and_serve(listener: socket.socket, *, small: bool) -> None:
     started = time.monotonic()
     cloud = MotoCloud()
     seed(cloud, small=small)
-    host, port = listener.getsockname()[:2]
-    cloud.status = {
+    status = {
         "accounts": {PRODUCTION: PRODUCTION_NAME, SANDBOX: SANDBOX_NAME},
         "regions": list(REGIONS),
         "small": small,
         "seed_seconds": round(time.monotonic() - started, 1),
     }
+    cloud.pages[_STATUS] = lambda: status
+    if database:
+        from demo import steampipe_standin as standin
+
+        one_at_a_time = threading.Lock()
+
+        def renew() -> dict[str, int]:
+            with one_at_a_time:
+                rows = standin.fill(database, lambda uid: partial(cloud.client, uid))
+                return {"rows": asyncio.run(rows)}
+
+        status["steampipe_url"] = asyncio.run(standin.prepare(database))
+        status["inventory"] = renew()
+        cloud.pages[_INVENTORY] = renew
+    host, port = listener.getsockname()[:2]
     listener.listen(128)
     sys.stdout.write(f"ready http://{host}:{port}\n")
     sys.stdout.flush()

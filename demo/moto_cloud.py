@@ -4,8 +4,6 @@ moto is a simulation, and three things of it are bent here so that a restarted d
 same cloud: identifiers come from a seeded generator, creation times from a clock that stands still
 where the seed says, and the code of Lambda functions is served from this endpoint, where moto
 names a host of AWS that the demo must not call.
-
-Import this module before any service of moto: they bind the clock when they are imported.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,40 +34,21 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from demo.moto_gaps import create_app
+from demo.moto_clock import Clock
+from demo.moto_gaps import Wsgi, create_app
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
-STATUS_PATH = "/demo-cloud"
 _CODE_PATH = "/demo-cloud/code/"
-
-
-class Clock:
-    """What moto takes for the present: a fixed instant, or the real time."""
-
-    def __init__(self) -> None:
-        self._instant: datetime | None = None
-        moto_utils.utcnow = self.now
-
-    def now(self) -> datetime:
-        """The present in UTC, without zone, as moto keeps all its times."""
-        return self._instant or datetime.now(UTC).replace(tzinfo=None)
-
-    def set(self, instant: datetime) -> None:
-        """Stand still at `instant`."""
-        self._instant = instant.replace(tzinfo=None)
-
-    def release(self) -> None:
-        """Follow the real time from now on."""
-        self._instant = None
 
 
 class _Dispatcher(DomainDispatcherApplication):
     """moto's dispatcher; it remembers which service a host is, which costs a third of a call."""
 
-    def __init__(self) -> None:
-        super().__init__(create_app)  # type: ignore[arg-type]  # any WSGI application will do
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(self._create_app)  # type: ignore[arg-type]  # any WSGI application does
+        self._clock = clock
         self._known: dict[str | None, Any] = {}
 
     def get_backend_for_host(self, host: str | None) -> Any:
@@ -78,17 +56,23 @@ class _Dispatcher(DomainDispatcherApplication):
             self._known[host] = super().get_backend_for_host(host)
         return self._known[host]
 
+    def _create_app(self, service: Any) -> Wsgi:
+        app = create_app(service)
+        self._clock.govern_moto()  # the service's modules have only now been imported
+        return app
+
 
 class MotoCloud:
     """One moto server: reached without a socket while it is seeded, then served over HTTP."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self._app = _Dispatcher()
+        self._app = _Dispatcher(self.clock)
         self._session = _session()
         self._clients: dict[tuple[str, str, str], Any] = {}
         self._base_url = ""
-        self.status: dict[str, Any] = {}
+        self.pages: dict[str, Callable[[], Any]] = {}
+        """More that the endpoint answers, as JSON, by path."""
 
     def client(self, account_uid: str, service: str, region: str) -> Any:
         """A boto3 client whose calls go straight to the server in this process."""
@@ -110,6 +94,7 @@ class MotoCloud:
 
     def reseed(self, number: int) -> None:
         """Draw the identifiers that follow from seed `number`, whatever was drawn before."""
+        self.clock.govern_moto()
         mock_random.seed(number)
 
     def fix_access_key(self, account_uid: str, user: str, key_id: str) -> None:
@@ -127,7 +112,6 @@ class MotoCloud:
         """Answer HTTP on a bound socket until the process ends."""
         host, port = listener.getsockname()[:2]
         self._base_url = f"http://{host}:{port}"
-        self._clients.clear()
         _serve_lambda_code_from(self._base_url)
         server = make_server(
             host,
@@ -163,8 +147,8 @@ class MotoCloud:
 
     def _with_demo_pages(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if path == STATUS_PATH:
-            page, kind = json.dumps(self.status).encode(), "application/json"
+        if path in self.pages:
+            page, kind = json.dumps(self.pages[path]()).encode(), "application/json"
         elif path.startswith(_CODE_PATH):
             page, kind = _lambda_code(path.removeprefix(_CODE_PATH)), "application/zip"
         else:

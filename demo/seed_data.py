@@ -98,6 +98,13 @@ def seed(account: Account) -> None:
             AutomaticFailoverEnabled=encrypted,
             Tags=tag_list(owner),
         )
+    account.client("elasticache", HOME).create_cache_cluster(
+        CacheClusterId="catalogue-memcached",
+        Engine="memcached",
+        CacheNodeType="cache.t3.micro",
+        NumCacheNodes=1,
+        Tags=tag_list("production/storefront"),
+    )
     _warehouses(account)
     for name, region, encrypted in _STREAMS:
         kinesis = account.client("kinesis", region)

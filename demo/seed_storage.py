@@ -238,21 +238,21 @@ def _inside(bucket: str) -> str:
 
 def _backups(account: Account) -> None:
     for region, name in _VAULTS:
-        backup = account.client("backup", region)
-        backup.create_backup_vault(
+        account.client("backup", region).create_backup_vault(
             BackupVaultName=name, BackupVaultTags=tags("production/platform")
         )
-        backup.create_backup_plan(
-            BackupPlan={
-                "BackupPlanName": f"{name}-daily",
-                "Rules": [
-                    {
-                        "RuleName": "daily",
-                        "TargetBackupVaultName": name,
-                        "ScheduleExpression": "cron(0 3 * * ? *)",
-                        "Lifecycle": {"DeleteAfterDays": 35},
-                    }
-                ],
-            },
-            BackupPlanTags=tags("production/platform"),
-        )
+    # In one region only: with plans in several, Prowler reports whichever answers first.
+    account.client("backup", HOME).create_backup_plan(
+        BackupPlan={
+            "BackupPlanName": "production-daily",
+            "Rules": [
+                {
+                    "RuleName": "daily",
+                    "TargetBackupVaultName": "production",
+                    "ScheduleExpression": "cron(0 3 * * ? *)",
+                    "Lifecycle": {"DeleteAfterDays": 35},
+                }
+            ],
+        },
+        BackupPlanTags=tags("production/platform"),
+    )

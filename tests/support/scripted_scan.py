@@ -1,0 +1,161 @@
+"""The steps of a scan under their real names, doing what a test says: for the order of things.
+
+Nothing is scanned or stored here. What scans and stores is tested with real scanners and servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import UUID
+
+from temporalio import activity
+from temporalio.client import Client
+
+from contracts.errors import CloudsweepError
+from contracts.scans import (
+    FindingCounts,
+    PhasePlan,
+    ScanBegun,
+    ScanCounts,
+    ScanEnd,
+    ScanPaused,
+    ScanPlanning,
+    ScanRequest,
+    ScanSummary,
+    Shard,
+    ShardFailed,
+    ShardReport,
+    ShardTask,
+)
+from contracts.vocabulary import ScanStatus, TaskKind
+from runtime import task_queues
+from runtime.settings import Settings
+from worker import Registration, build_workers
+from workflows.cloud_scan import CloudScan
+
+
+class ScriptedScan:
+    """One scan's script; `said` holds in order what the workflow asked for."""
+
+    def __init__(self, discovery: int = 1, compliance: int = 3, *, in_flight: int = 2) -> None:
+        self.discovery = discovery
+        self.compliance = compliance
+        self.in_flight = in_flight
+        self.busy: list[str] = []
+        self.fails: dict[str, list[CloudsweepError]] = {}
+        self.held: dict[str, asyncio.Event] = {}
+        self.next_scan: UUID | None = None
+        self.said: list[str] = []
+        self.running: set[str] = set()
+        self.most_running = 0
+        self.ends: list[ScanEnd] = []
+        self.failed: list[ShardFailed] = []
+
+    def count(self) -> Counter[str]:
+        """How often each step was asked for."""
+        return Counter(self.said)
+
+    async def _do(self, step: str) -> None:
+        self.said.append(step)
+        if step in self.held:
+            while not self.held[step].is_set():
+                activity.heartbeat()
+                await asyncio.sleep(0.05)
+        if self.fails.get(step):
+            raise self.fails[step].pop(0)
+
+    @activity.defn
+    async def begin_scan(self, request: ScanRequest) -> ScanBegun:
+        await self._do("begin")
+        if self.busy:
+            return ScanBegun(waits_for=self.busy.pop(0))
+        return ScanBegun(
+            account_name="scripted", regions=["eu-west-1"], shards_in_flight=self.in_flight
+        )
+
+    @activity.defn
+    async def plan_discovery(self, planning: ScanPlanning) -> PhasePlan:
+        await self._do("plan discovery")
+        return _plan(TaskKind.DISCOVERY, self.discovery)
+
+    @activity.defn
+    async def plan_compliance(self, planning: ScanPlanning) -> PhasePlan:
+        await self._do("plan compliance")
+        return _plan(TaskKind.COMPLIANCE, self.compliance)
+
+    async def _run(self, task: ShardTask) -> ShardReport:
+        self.running.add(task.key)
+        self.most_running = max(self.most_running, len(self.running))
+        try:
+            await self._do(f"run {task.key}")
+        finally:
+            self.running.discard(task.key)
+        return ShardReport(key=task.key, rows=0, planned=1, run=1, not_assessed=0)
+
+    @activity.defn
+    async def discover_shard(self, task: ShardTask) -> ShardReport:
+        return await self._run(task)
+
+    @activity.defn
+    async def assess_shard(self, task: ShardTask) -> ShardReport:
+        return await self._run(task)
+
+    @activity.defn
+    async def merge_shard(self, task: ShardTask) -> FindingCounts:
+        await self._do(f"merge {task.key}")
+        return FindingCounts()
+
+    @activity.defn
+    async def record_failed_shard(self, failed: ShardFailed) -> None:
+        self.failed.append(failed)
+        await self._do(f"failed {failed.key}")
+
+    @activity.defn
+    async def record_paused(self, paused: ScanPaused) -> None:
+        await self._do("paused" if paused.paused else "goes on")
+
+    @activity.defn
+    async def end_scan(self, end: ScanEnd) -> ScanSummary:
+        self.ends.append(end)
+        await self._do("end")
+        return ScanSummary(
+            status=end.outcome or ScanStatus.COMPLETED,
+            counts=ScanCounts(),
+            next_scan_id=self.next_scan,
+        )
+
+
+@asynccontextmanager
+async def working(client: Client, script: ScriptedScan) -> AsyncIterator[None]:
+    """Workers with the product's own options that follow the script."""
+    table = {
+        task_queues.SCANS: Registration(
+            [CloudScan],
+            [
+                script.begin_scan,
+                script.plan_discovery,
+                script.record_failed_shard,
+                script.record_paused,
+                script.end_scan,
+            ],
+        ),
+        task_queues.DISCOVERY: Registration([], [script.discover_shard]),
+        task_queues.COMPLIANCE: Registration([], [script.plan_compliance, script.assess_shard]),
+        task_queues.SYNC: Registration([], [script.merge_shard]),
+    }
+    async with AsyncExitStack() as workers:
+        for worker in build_workers(client, table, Settings(compliance_slots=8), tuple(table)):
+            await workers.enter_async_context(worker)
+        yield
+
+
+def _plan(kind: TaskKind, count: int) -> PhasePlan:
+    return PhasePlan(
+        shards=[
+            Shard(kind=kind, key=f"{kind}/{number}", title=f"{kind.capitalize()} {number}")
+            for number in range(count)
+        ]
+    )

@@ -1,0 +1,201 @@
+"""The order of a scan's steps on a real Temporal server, and that recorded histories replay."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+from contracts.errors import CredentialsRejected, PermanentError, ReportMalformed, StagingLost
+from contracts.scans import ScanRequest, ScanSummary
+from contracts.vocabulary import ScanStatus
+from runtime import task_queues
+from tests.support.scripted_scan import ScriptedScan, working
+from tests.support.waiting import until
+from workflows.cloud_scan import CloudScan
+
+RECORDED = {
+    path.stem: path.read_text() for path in (Path(__file__).parents[1] / "histories").glob("*.json")
+}
+
+Scan = WorkflowHandle[CloudScan, ScanSummary]
+
+
+async def start(client: Client) -> Scan:
+    scan_id = uuid4()
+    return await client.start_workflow(
+        CloudScan.run,
+        ScanRequest(scan_id=scan_id),
+        id=f"scan/{scan_id}",
+        task_queue=task_queues.SCANS,
+    )
+
+
+async def test_a_scan_begins_discovers_assesses_merges_each_shard_and_ends(
+    temporal: Client,
+) -> None:
+    script = ScriptedScan(discovery=2, compliance=3)
+    async with working(temporal, script):
+        summary = await (await start(temporal)).result()
+
+    assert summary.status is ScanStatus.COMPLETED
+    assert script.said[:3] == ["begin", "plan discovery", "plan compliance"]
+    assert script.said[-1] == "end"
+    keys = ["discovery/0", "discovery/1", "compliance/0", "compliance/1", "compliance/2"]
+    for key in keys:
+        assert script.said.index(f"run {key}") < script.said.index(f"merge {key}")
+    assert max(script.said.index(f"merge {key}") for key in keys[:2]) < min(
+        script.said.index(f"run {key}") for key in keys[2:]
+    )
+    assert set(script.count().values()) == {1}
+
+
+async def test_no_more_shards_run_at_a_time_than_the_account_may_have(temporal: Client) -> None:
+    script = ScriptedScan(discovery=0, compliance=8, in_flight=3)
+    async with working(temporal, script):
+        await (await start(temporal)).result()
+
+    assert script.most_running <= 3
+    assert script.count()["merge compliance/7"] == 1
+
+
+async def test_a_failing_shard_fails_only_itself(temporal: Client) -> None:
+    script = ScriptedScan()
+    script.fails["run compliance/1"] = [ReportMalformed("not JSON", fix="Report it.")]
+    async with working(temporal, script):
+        await (await start(temporal)).result()
+
+    assert [failed.key for failed in script.failed] == ["compliance/1"]
+    error = script.failed[0].error
+    assert (error.code, error.message, error.fix) == ("report_malformed", "not JSON", "Report it.")
+    assert script.count()["merge compliance/2"] == 1
+    assert script.ends[-1].outcome is None
+
+
+@pytest.mark.parametrize("step", ["begin", "run compliance/0"])
+async def test_refused_credentials_fail_the_scan_at_once(temporal: Client, step: str) -> None:
+    script = ScriptedScan()
+    script.fails[step] = [CredentialsRejected("The key is unknown.", fix="Use another key.")]
+    async with working(temporal, script):
+        with pytest.raises(WorkflowFailureError):
+            await (await start(temporal)).result()
+
+    end = script.ends[-1]
+    assert end.outcome is ScanStatus.FAILED
+    assert end.error is not None
+    assert (end.error.code, end.error.fix) == ("credentials_rejected", "Use another key.")
+    assert script.count()[step] == 1
+
+
+async def test_a_shard_runs_again_when_a_crash_of_postgresql_emptied_its_staging(
+    temporal: Client,
+) -> None:
+    script = ScriptedScan(discovery=0, compliance=1)
+    lost: list[PermanentError] = [StagingLost("gone"), StagingLost("gone")]
+    script.fails["merge compliance/0"] = [*lost]
+    async with working(temporal, script):
+        await (await start(temporal)).result()
+
+    assert script.count()["run compliance/0"] == 3
+    assert script.failed == []
+
+
+async def test_a_shard_whose_staging_is_lost_again_and_again_fails(temporal: Client) -> None:
+    script = ScriptedScan(discovery=0, compliance=1)
+    script.fails["merge compliance/0"] = [StagingLost("gone") for _ in range(9)]
+    async with working(temporal, script):
+        await (await start(temporal)).result()
+
+    assert [failed.error.code for failed in script.failed] == ["staging_lost"]
+
+
+async def test_a_scan_that_waits_begins_when_the_one_before_it_ends(temporal: Client) -> None:
+    script = ScriptedScan()
+    script.busy = ["Scan 1 of this account is running."]
+    async with working(temporal, script):
+        waiting = await start(temporal)
+        await until(lambda: not script.busy)
+        assert (await waiting.query(CloudScan.progress)).waiting_for is not None
+
+        await waiting.signal(CloudScan.account_free)
+        await waiting.result()
+
+    assert script.count()["begin"] == 2
+
+
+async def test_an_ending_scan_wakes_the_one_that_waits(temporal: Client) -> None:
+    script = ScriptedScan(discovery=0, compliance=1)
+    script.busy = ["Scan 1 of this account is running."]
+    async with working(temporal, script):
+        waiting = await start(temporal)
+        await until(lambda: not script.busy)
+        script.next_scan = (await waiting.describe()).id.removeprefix("scan/")  # type: ignore[assignment]
+        await (await start(temporal)).result()
+        await waiting.result()
+
+    assert script.count()["end"] == 2
+
+
+async def test_a_scan_that_nobody_waits_for_any_more_is_woken_without_harm(
+    temporal: Client,
+) -> None:
+    script = ScriptedScan(discovery=0, compliance=0)
+    script.next_scan = uuid4()
+    async with working(temporal, script):
+        summary = await (await start(temporal)).result()
+
+    assert summary.next_scan_id == script.next_scan
+
+
+async def test_a_paused_scan_starts_no_shard_until_it_goes_on(temporal: Client) -> None:
+    script = ScriptedScan(discovery=0, compliance=4, in_flight=1)
+    script.held["run compliance/0"] = asyncio.Event()
+    async with working(temporal, script):
+        scan = await start(temporal)
+        await until(lambda: "compliance/0" in script.running)
+        await scan.signal(CloudScan.pause)
+        await until(lambda: "paused" in script.said)
+        script.held["run compliance/0"].set()
+        await until(lambda: "merge compliance/0" in script.said)
+        phase = await scan.query(CloudScan.progress)
+        assert phase.paused
+        assert "run compliance/1" not in script.said
+
+        await scan.signal(CloudScan.resume)
+        await scan.result()
+
+    assert script.count()["merge compliance/3"] == 1
+    assert script.said.index("goes on") < script.said.index("run compliance/1")
+
+
+async def test_a_cancelled_scan_stops_its_shards_before_it_records_its_end(
+    temporal: Client,
+) -> None:
+    script = ScriptedScan(discovery=0, compliance=3, in_flight=2)
+    script.held = {f"run compliance/{number}": asyncio.Event() for number in range(3)}
+    async with working(temporal, script):
+        scan = await start(temporal)
+        await until(lambda: len(script.running) == 2)
+        await scan.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await scan.result()
+
+    assert script.ends[-1].outcome is ScanStatus.CANCELLED
+    assert script.running == set()
+    assert script.failed == []
+    assert "run compliance/2" not in script.said
+
+
+@pytest.mark.parametrize("name", ["completed", "failed", "waited", "paused", "cancelled"])
+async def test_a_recorded_history_replays(name: str) -> None:
+    history = WorkflowHistory.from_json(f"scan/{name}", RECORDED[name])
+    replayer = Replayer(workflows=[CloudScan], data_converter=pydantic_data_converter)
+
+    result = await replayer.replay_workflow(history)
+
+    assert result.replay_failure is None

@@ -1,0 +1,88 @@
+# What people run: `make demo`, `make up`, `make test`. Needs Python 3.11 or later and nothing else;
+# the first run downloads what it needs, every later one works without a network.
+
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	"$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	{ command -v "$$each"; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+# A file for each finished step: newer than what the step reads, it need not be done again.
+DONE := $(VENV)/.done
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile
+
+.PHONY: help setup product demo up test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo    scan a demo cloud on this machine (ARGS=--full: every service)'
+	@echo 'make up      run the stack until Ctrl-C'
+	@echo 'make test    run the tests (ARGS: passed to pytest)'
+	@echo 'make lint    formatting, lint, types, import rules'
+	@echo 'make setup   only install'
+	@echo 'make clean   remove what was installed; keeps the data in .cloudsweep'
+
+demo: product
+	$(BIN)/cloudsweep demo $(ARGS)
+
+up: product
+	$(BIN)/cloudsweep up
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Our environment and Prowler's are made at the same time.
+product:
+	@$(MAKE) --no-print-directory --silent --jobs=2 $(DONE)/ours $(DONE)/prowler
+
+setup:
+	@$(MAKE) --no-print-directory --silent --jobs=2 $(DONE)/tools $(DONE)/prowler
+
+$(DONE)/environment:
+	@test -n "$(PYTHON)" || { echo 'Cloudsweep needs Python 3.11 or later, and there is none on the' \
+		'PATH. Install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Cloudsweep needs' \
+		'Python 3.11 or later; this is another: $(PYTHON)' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo 'This Python cannot make virtual' \
+		'environments: $(PYTHON). On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@echo 'Installing into $(VENV) with' $$("$(PYTHON)" --version)
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@mkdir -p $(DONE)
+	@touch $@
+
+# On the path as it lies here, which needs no build: edited files count at once. The script is what
+# pip would make of pyproject.toml's entry point.
+$(DONE)/project: $(DONE)/environment
+	@echo '$(CURDIR)' > "$$($(BIN)/python -c 'import sysconfig as s; print(s.get_path("purelib"))')/cloudsweep.pth"
+	@printf '#!/bin/sh\nexec "%s" -P -m cli "$$@"\n' '$(CURDIR)/$(BIN)/python' > $(BIN)/cloudsweep
+	@chmod +x $(BIN)/cloudsweep
+	@touch $@
+
+# The little of ours that installing Prowler needs.
+$(DONE)/settings: $(DONE)/project requirements.txt
+	@$(PIP) --constraint requirements.txt pydantic-settings
+	@touch $@
+
+$(DONE)/ours: $(DONE)/settings requirements.txt requirements-demo.txt
+	@$(PIP) --requirement requirements.txt --requirement requirements-demo.txt
+	@touch $@
+
+$(DONE)/tools: $(DONE)/ours requirements-dev.txt
+	@$(PIP) --requirement requirements-dev.txt
+	@touch $@
+
+$(DONE)/prowler: $(DONE)/settings $(wildcard scanners/requirements-prowler-*.txt) \
+		scanners/prowler_install.py
+	@$(BIN)/python -m scanners.prowler_install
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build
+	rm -rf *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ def _without_this_machine(value: Any) -> Any:
             for name, inner in value.items()
             if name not in ("identity", "stackTrace", "sdkMetadata")
         }
-    return [_without_this_machine(inner) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_without_this_machine(inner) for inner in value]
+    return re.sub(r"^\d+@.*", "worker", value) if isinstance(value, str) else value
 
 
 async def main() -> None:

@@ -106,7 +106,7 @@ async def prepare(admin_url: str, *, password: str | None = None) -> str:
             await _unless_there(server, f"create database {NAME}")
     finally:
         await server.close()
-    inside = await _connect(admin_url)
+    inside = await connect(admin_url)
     try:
         async with inside.transaction():
             await inside.execute("select pg_advisory_xact_lock($1)", _LOCK)
@@ -167,7 +167,7 @@ async def write_connection(
     admin_url: str, connection: str, tables: Iterable[TableRows], *, plugin: str = PLUGIN
 ) -> None:
     """Replace a connection's schema and mark it ready, in one transaction."""
-    session = await _connect(admin_url)
+    session = await connect(admin_url)
     try:
         async with session.transaction():
             await session.execute("select pg_advisory_xact_lock($1)", _LOCK)
@@ -246,7 +246,8 @@ async def _describe_columns(session: asyncpg.Connection, plugin: str) -> None:
     )
 
 
-async def _connect(admin_url: str) -> asyncpg.Connection:
+async def connect(admin_url: str) -> asyncpg.Connection:
+    """A superuser's session in the stand-in's database."""
     return await asyncpg.connect(urlunsplit(urlsplit(admin_url)._replace(path=f"/{NAME}")))
 
 

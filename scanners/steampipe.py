@@ -145,12 +145,13 @@ async def read_tables(
             while remaining and not session.is_closed():  # closed: a table hung, start afresh
                 spec = remaining.pop(0)
                 seen: set[str] = set()
-                nameless = 0
+                nameless = total = 0
                 error = None
                 reading = _records(session, connection, spec, wanted, batch_rows, table_seconds)
                 try:
                     async with aclosing(reading) as batches:
                         async for records in batches:
+                            total += len(records)
                             batch: list[ObservedResource] = []
                             for record in records:
                                 resource = observe(spec, record)
@@ -164,7 +165,7 @@ async def read_tables(
                 except _TableFailed as failure:
                     error = str(failure)
                 if error is None and nameless:
-                    error = f"{nameless} rows have no id in {spec.uid} or akas."
+                    error = f"{nameless} of {total} rows have no id."
                 yield TableRead(spec.table, spec.type, len(seen), error)
 
 

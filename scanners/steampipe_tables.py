@@ -88,7 +88,7 @@ CATALOGUE: dict[Provider, dict[str, list[TableSpec]]] = {
             _aws("vpc_internet_gateway", "internet_gateway_id", uid="akas"),
             _aws("vpc_nat_gateway", "nat_gateway_id vpc_id subnet_id state"),
             _aws("vpc_route_table", "route_table_id vpc_id", uid="akas"),
-            _aws("vpc_network_acl", "network_acl_id vpc_id is_default"),
+            _aws("vpc_network_acl", "network_acl_id vpc_id is_default", uid="akas"),
             _aws("vpc_eip", "allocation_id public_ip instance_id association_id"),
             _aws("vpc_endpoint", "vpc_endpoint_id vpc_id service_name state", uid="akas"),
             _aws("vpc_flow_log", "flow_log_id resource_id traffic_type log_destination_type",

@@ -143,7 +143,8 @@ class Engine:
             )
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
-                    return await handle.result()
+                    result: AccountCheck = await handle.result()
+                    return result
             except TimeoutError:
                 return None
             except WorkflowFailureError as failure:

@@ -50,7 +50,6 @@ UNREACHABLE: dict[type[CloudsweepError], tuple[str, str]] = {
 """What callers read of these; the error's own words hold a driver's message, for the log."""
 
 CODES = {
-    400: "bad_request",
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
@@ -157,6 +156,9 @@ def _as_refusal(error: Exception) -> Refusal:
                 fix=error.fix,
                 errors=[(field, _with_fix(error))] if field else (),
             )
+        case HTTPException(status_code=HTTPStatus.BAD_REQUEST):  # FastAPI's, of a body
+            errors = [("body", "It cannot be read as JSON.")]
+            return Refusal(422, "1 field of the request is wrong.", errors=errors)
         case HTTPException(status_code=status) if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return Refusal(status, _http_detail(error), headers=error.headers)
         case _:

@@ -77,6 +77,10 @@ def _shape(item: dict[str, Any]) -> str:
     return ""
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".")
+
+
 def _extra(item: dict[str, Any]) -> str:
     known = (item.get("ctx") or {}).get("known")
     return f"There is no such parameter. Known: {known}." if known else "There is no such field."
@@ -119,7 +123,7 @@ MESSAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "too_short": _length,
     "too_long": _length,
     "string_unicode": lambda item: "It is not valid Unicode.",
-    "value_error": lambda item: f"{str(item['msg']).removeprefix('Value error, ').rstrip('.')}.",
+    "value_error": lambda item: f"{_sentence(str(item['msg']).removeprefix('Value error, '))}.",
     "json_invalid": lambda item: (
         f"It is not valid JSON: {item['ctx']['error']} at character {item['loc'][-1]}."
     ),

@@ -13,7 +13,6 @@ from api.auth import Viewer
 from api.metrics import Metrics
 from api.problems import described
 from api.state import Services, Shared
-from contracts.errors import DatabaseUnavailable
 from storage.statistics import store_statistics
 
 router = APIRouter(tags=["health"])
@@ -47,9 +46,6 @@ async def show_metrics(request: Request, caller: Viewer, shared: Shared) -> Resp
 async def _count_the_store(metrics: Metrics, shared: Services) -> None:
     if monotonic() - metrics.store_counted_at < STORE_SECONDS:
         return
-    try:
-        async with shared.database.transaction() as session:
-            metrics.show_store(await store_statistics(session))
-    except DatabaseUnavailable:
-        metrics.store_up.set(0)
+    async with shared.database.transaction() as session:
+        metrics.show_store(await store_statistics(session))
     metrics.store_counted_at = monotonic()

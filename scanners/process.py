@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +44,7 @@ def private_directory() -> Iterator[Path]:
     What a killed worker left behind is removed by the next one that starts a scanner.
     """
     _remove_abandoned()
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     lock = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,7 +94,7 @@ class ScannerProcess:
         """Its process id, which is its group's too."""
         return self._process.pid
 
-    async def lines(self) -> AsyncIterator[bytes]:
+    async def lines(self) -> AsyncGenerator[bytes, None]:
         """Lines of standard output until the scanner ends.
 
         Whoever outlives the scanner and still holds its output cannot keep us waiting.

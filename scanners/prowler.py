@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -187,16 +187,16 @@ async def _runner(
 
 
 async def _parsed(process: ScannerProcess) -> AsyncGenerator[dict[str, Any], None]:
-    lines: AsyncIterator[bytes] = process.lines()
-    async for line in lines:
-        try:
-            record = json.loads(line)
-            record["kind"]
-        except (ValueError, TypeError, KeyError) as error:
-            if not line.endswith(b"\n"):
-                continue  # cut off in the middle of a line: how it ended says the exit code
-            raise ReportMalformed("Prowler's runner wrote a line that is no record.") from error
-        yield record
+    async with aclosing(process.lines()) as lines:
+        async for line in lines:
+            try:
+                record = json.loads(line)
+                record["kind"]
+            except (ValueError, TypeError, KeyError) as error:
+                if not line.endswith(b"\n"):
+                    continue  # cut off in the middle of a line: its exit code says how it ended
+                raise ReportMalformed("Prowler's runner wrote a line that is no record.") from error
+            yield record
 
 
 def _crash(code: int, process: ScannerProcess) -> ScannerCrashed:

@@ -1,0 +1,259 @@
+"""Real Prowler runs against a simulated cloud: the same findings, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from benchmarks.prowler_parity import Key, plain_findings
+from contracts.accounts import EnvironmentCredentials, FileCredentials, RoleCredentials
+from contracts.errors import ScannerCrashed, ScannerMissing, ScopeInvalid
+from contracts.vocabulary import FindingStatus
+from demo import cloud as demo
+from runtime.settings import Settings
+from scanners import prowler
+from scanners.prowler_catalogue import Catalogue
+from scanners.prowler_plan import plan_shards
+from tests.support.cloud import RunningCloud
+from tests.support.prowler_scan import (
+    Outcome,
+    credentials_file,
+    job_for,
+    run,
+    scanner_processes,
+    until_scanner_runs,
+)
+
+
+@pytest.fixture(scope="module")
+def credentials(tmp_path_factory: pytest.TempPathFactory) -> FileCredentials:
+    return credentials_file(tmp_path_factory.mktemp("credentials"))
+
+
+async def scan(
+    cloud: RunningCloud,
+    credentials: FileCredentials,
+    catalogue: Catalogue,
+    settings: Settings,
+    services: list[str],
+    *,
+    region_batch_size: int,
+) -> list[Outcome]:
+    """All shards of a scan of these services."""
+    shards = plan_shards(
+        catalogue,
+        regions=list(demo.REGIONS),
+        home_region=demo.HOME_REGION,
+        services=services,
+        region_batch_size=region_batch_size,
+    )
+    slots = asyncio.Semaphore(2)
+
+    async def one(regions: list[str], checks: list[str]) -> Outcome:
+        async with slots:
+            return await run(job_for(cloud.url, credentials, checks, regions), settings)
+
+    return await asyncio.gather(*(one(shard.regions, shard.checks) for shard in shards))
+
+
+@pytest.fixture(scope="module")
+async def whole(
+    audited_cloud: RunningCloud,
+    credentials: FileCredentials,
+    catalogue: Catalogue,
+    prowler_settings: Settings,
+) -> Outcome:
+    """One run over all regions."""
+    services = ["s3", "iam", "ec2", "sqs", "config", "backup"]
+    outcomes = await scan(
+        audited_cloud, credentials, catalogue, prowler_settings, services, region_batch_size=5
+    )
+    merged = Outcome(result=outcomes[0].result)
+    for outcome in outcomes:
+        merged.findings += outcome.findings
+        merged.progress += outcome.progress
+    return merged
+
+
+async def test_failing_findings_equal_those_of_plain_prowler(
+    whole: Outcome, audited_cloud: RunningCloud, prowler_settings: Settings
+) -> None:
+    services = ["s3", "iam", "ec2"]
+    plain = await asyncio.to_thread(
+        plain_findings,
+        prowler_settings.prowler_python,
+        {**audited_cloud.environment, "PROWLER_AWS_BOTO3_RETRIES_MAX_ATTEMPTS": "0"},
+        demo.REGIONS,
+        services,
+    )
+    expected = sorted(verdict.key for verdict in plain if verdict.status == "fail")
+    ours = sorted(
+        Key(finding.check_id, finding.region, finding.resource_uid)
+        for finding in whole.findings
+        if finding.status is FindingStatus.FAIL and finding.service in services
+    )
+    assert len(expected) > 50
+    assert ours == expected
+
+
+async def test_the_union_of_region_batches_is_one_run_and_holds_nothing_twice(
+    whole: Outcome,
+    audited_cloud: RunningCloud,
+    credentials: FileCredentials,
+    catalogue: Catalogue,
+    prowler_settings: Settings,
+) -> None:
+    services = ["s3", "iam", "ec2", "sqs", "config", "backup"]
+    outcomes = await scan(
+        audited_cloud, credentials, catalogue, prowler_settings, services, region_batch_size=2
+    )
+    assert len(outcomes) > 2
+    findings = [finding for outcome in outcomes for finding in outcome.findings]
+    assert sorted(findings) == sorted(whole.findings)
+    covered = [pair for outcome in outcomes for pair in outcome.last_word.covered]
+    assert len(covered) == len(set(covered))
+
+
+async def test_progress_counts_every_check_and_the_result_covers_every_region(
+    audited_cloud: RunningCloud,
+    credentials: FileCredentials,
+    catalogue: Catalogue,
+    prowler_settings: Settings,
+) -> None:
+    checks = catalogue.services["sqs"]
+    outcome = await run(job_for(audited_cloud.url, credentials, checks), prowler_settings)
+    done = {message.done for message in outcome.progress}
+    assert set(range(1, len(checks) + 1)) <= done
+    assert outcome.last_word.coverage.planned == outcome.last_word.coverage.run == len(checks)
+    assert outcome.last_word.not_assessed == []
+    assert {tuple(pair) for pair in outcome.last_word.covered} == {
+        (check, region) for check in checks for region in demo.REGIONS
+    }
+
+
+async def test_verdicts_that_depend_on_the_order_of_regions_do_not_flap(
+    whole: Outcome,
+    audited_cloud: RunningCloud,
+    credentials: FileCredentials,
+    catalogue: Catalogue,
+    prowler_settings: Settings,
+) -> None:
+    checks = ["config_recorder_all_regions_enabled", "backup_plans_exist"]
+    expected = sorted(f for f in whole.findings if f.check_id in checks)
+    assert len(expected) == 2  # recorders of one name are one, and the first plan speaks for all
+    for _ in range(3):
+        outcome = await run(job_for(audited_cloud.url, credentials, checks), prowler_settings)
+        assert sorted(outcome.findings) == expected
+
+
+async def test_a_role_is_scanned_as_the_account_it_belongs_to(
+    audited_cloud: RunningCloud,
+    credentials: FileCredentials,
+    prowler_settings: Settings,
+) -> None:
+    check = "iam_password_policy_minimum_length_14"
+    job = job_for(audited_cloud.url, credentials, [check]).model_copy(
+        update={
+            "account_uid": demo.SANDBOX,
+            "credentials": RoleCredentials(role_arn=demo.SANDBOX_ROLE, source=credentials),
+        }
+    )
+    outcome = await run(job, prowler_settings)
+    (finding,) = outcome.findings
+    assert finding.resource_uid.endswith(f":{demo.SANDBOX}:password-policy")
+
+
+async def test_a_killed_runner_is_a_crash_and_leaves_no_process(
+    audited_cloud: RunningCloud,
+    credentials: FileCredentials,
+    catalogue: Catalogue,
+    prowler_settings: Settings,
+) -> None:
+    checks = [*catalogue.services["ec2"], *catalogue.services["iam"]]
+    scanning = asyncio.create_task(
+        run(job_for(audited_cloud.url, credentials, checks), prowler_settings)
+    )
+    (await until_scanner_runs("run.py")).kill()
+    with pytest.raises(ScannerCrashed, match="signal 9"):
+        await scanning
+    assert scanner_processes() == []
+
+
+async def test_cancellation_leaves_no_process_not_even_the_secret_scanner(
+    audited_cloud: RunningCloud, credentials: FileCredentials, prowler_settings: Settings
+) -> None:
+    job = job_for(audited_cloud.url, credentials, ["ec2_instance_secrets_user_data"])
+    scanning = asyncio.create_task(run(job, prowler_settings))
+    await until_scanner_runs("kingfisher")
+    scanning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await scanning
+    assert scanner_processes() == []
+
+
+async def test_cancellation_at_random_moments_leaves_no_process(
+    audited_cloud: RunningCloud,
+    credentials: FileCredentials,
+    catalogue: Catalogue,
+    prowler_settings: Settings,
+) -> None:
+    moments = random.Random(11)  # noqa: S311 (moments, not secrets)
+    job = job_for(audited_cloud.url, credentials, catalogue.services["ec2"])
+    for _ in range(4):
+        scanning = asyncio.create_task(run(job, prowler_settings))
+        await asyncio.sleep(moments.uniform(0, 3))
+        scanning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await scanning
+        assert scanner_processes() == []
+
+
+async def test_closing_after_the_first_message_stops_the_scanner(
+    audited_cloud: RunningCloud, credentials: FileCredentials, prowler_settings: Settings
+) -> None:
+    job = job_for(audited_cloud.url, credentials, ["sqs_queues_not_publicly_accessible"])
+    async with aclosing(prowler.run_shard(job, prowler_settings)) as messages:
+        await anext(messages)
+        assert len(scanner_processes()) >= 1
+    assert scanner_processes() == []
+
+
+async def test_a_secret_stands_in_no_argument_and_no_file(
+    audited_cloud: RunningCloud, prowler_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, audited_cloud.environment[name])
+    job = job_for(
+        audited_cloud.url,
+        FileCredentials(path="/unused"),
+        ["sqs_queues_not_publicly_accessible"],
+    ).model_copy(update={"credentials": EnvironmentCredentials()})
+    async with aclosing(prowler.run_shard(job, prowler_settings)) as messages:
+        await anext(messages)
+        for process in scanner_processes():
+            assert demo.SECRET_ACCESS_KEY not in " ".join(process.cmdline())
+            job_file = Path(process.environ()["TMPDIR"], "job.json")
+            with job_file.open() as file:  # noqa: ASYNC230 (a small local file)
+                assert demo.SECRET_ACCESS_KEY not in file.read()
+        async for message in messages:
+            assert demo.SECRET_ACCESS_KEY not in repr(message)
+
+
+async def test_a_worker_without_prowler_says_how_to_install_it(
+    audited_cloud: RunningCloud, credentials: FileCredentials, tmp_path: Path
+) -> None:
+    settings = Settings(prowler_python=tmp_path / "bin" / "python")
+    with pytest.raises(ScannerMissing) as failure:
+        await run(job_for(audited_cloud.url, credentials, ["iam_avoid_root_usage"]), settings)
+    assert "cloudsweep scanners install prowler" in (failure.value.fix or "")
+
+
+async def test_a_check_that_this_prowler_does_not_know_is_refused(
+    audited_cloud: RunningCloud, credentials: FileCredentials, prowler_settings: Settings
+) -> None:
+    with pytest.raises(ScopeInvalid, match="iam_no_such_check"):
+        await run(job_for(audited_cloud.url, credentials, ["iam_no_such_check"]), prowler_settings)

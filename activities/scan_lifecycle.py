@@ -153,6 +153,8 @@ class ScanLifecycleActivities:
         """One shard per table group; skipped with a note where no Steampipe is configured."""
         async with self._database.transaction() as session:
             scan = await scan_state.load_scan(session, planning.scan_id)
+            if not scan.options.discovery:
+                return PhasePlan()
             account = await accounts.load_account(session, scan.account_id)
             undone = await scan_state.undone_shards(session, scan.id, kind=TaskKind.DISCOVERY)
             if undone is None:
@@ -178,6 +180,8 @@ class ScanLifecycleActivities:
             scan = await scan_state.load_scan(session, planning.scan_id)
             account = await accounts.load_account(session, scan.account_id)
             undone = await scan_state.undone_shards(session, scan.id, kind=TaskKind.COMPLIANCE)
+        if not scan.options.compliance:
+            return PhasePlan()
         if undone is not None:
             return _phase(undone)
         catalogue = await prowler_catalogue.load_catalogue(self._settings, account.provider)

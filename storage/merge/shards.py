@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import floor
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.errors import NotFound, StagingLost
 from contracts.scans import Coverage, FindingCounts
-from contracts.vocabulary import ErrorClass, TaskKind, TaskStatus
+from contracts.vocabulary import TaskKind, TaskStatus
 from storage.merge.findings import REMEMBER_COVERAGE, merge_findings
 from storage.merge.resources import merge_resources
 from storage.merge.staging import clear_staging
@@ -77,7 +78,9 @@ async def merge_shard(
         )
     planner = SET_AT_A_TIME if rows > MANY_ROWS else ROW_BY_ROW
     await session.execute(_PLANNER, {"settings": planner})
-    parameters |= {"team_id": team_id, "account_id": account_id, "provider": provider, "at": at}
+    parameters["team_id"], parameters["account_id"] = team_id, account_id
+    parameters["provider"] = provider
+    parameters["at"], parameters["id_time"] = at, _id_time(at)
     if is_discovery:
         counts = await merge_resources(session, parameters)
     else:
@@ -94,8 +97,15 @@ async def merge_shard(
     return counts
 
 
+def _id_time(at: datetime) -> str:
+    """How the UUIDv7 of a row made at this time begins, in hexadecimal: milliseconds, version.
+
+    The statements append the row's number and some of its digest. uuidv7() would read /dev/urandom
+    for each, which takes 20 us a row where PostgreSQL was built without OpenSSL.
+    """
+    return f"{floor(at.timestamp() * 1000):012x}7"
+
+
 def _is_whole(coverage: Coverage) -> bool:
-    """Whether everything planned was assessed, but for what the endpoint simply does not have."""
-    return coverage.run >= coverage.planned and all(
-        problem.error_class is ErrorClass.NOT_IMPLEMENTED for problem in coverage.problems
-    )
+    """Whether everything planned was assessed; a failed call that touched no verdict is a note."""
+    return coverage.run >= coverage.planned and not coverage.not_assessed

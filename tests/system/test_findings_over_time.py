@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncpg
 
-from demo import changes
 from tests.support.cloud import RunningCloud
 from tests.support.system import System
 
@@ -37,28 +36,27 @@ async def test_a_rescan_of_an_unchanged_account_writes_no_finding_row(
 async def test_a_fixed_resource_resolves_its_finding_and_a_broken_one_reopens_it(
     system: System, account: str, acme: RunningCloud
 ) -> None:
-    ec2 = acme.client("ec2", "eu-west-1")
-    group = ec2.create_security_group(GroupName=f"bastion-{account[:8]}", Description="a test")
-    check = "ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_22"
-    changes.open_port(ec2, group["GroupId"], 22)
+    s3 = acme.client("s3")
+    bucket, check = f"reports-{account}", "s3_bucket_object_versioning"
+    s3.create_bucket(Bucket=bucket)
     await system.scan(account, checks=[check])
-    finding = await _finding(system, account, check, group["GroupId"])
+    finding = await _finding(system, account, check, bucket)
     assert (finding["status"], finding["state"]) == ("fail", "open")
 
-    changes.close_port(ec2, group["GroupId"], 22)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     fixed = await system.scan(account, checks=[check])
-    finding = await _finding(system, account, check, group["GroupId"])
+    finding = await _finding(system, account, check, bucket)
     assert (finding["status"], finding["state"]) == ("pass", "resolved")
     assert finding["resolved_at"] is not None
     assert fixed["counts"]["findings"]["resolved"] == 1
 
-    changes.open_port(ec2, group["GroupId"], 22)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     await system.scan(account, checks=[check])
-    finding = await _finding(system, account, check, group["GroupId"])
+    finding = await _finding(system, account, check, bucket)
     assert (finding["status"], finding["state"]) == ("fail", "open")
     assert finding["resolved_at"] is None
 
-    ec2.delete_security_group(GroupId=group["GroupId"])
+    s3.delete_bucket(Bucket=bucket)
     await system.scan(account, checks=[check])
     detail = await system.get(f"findings/{finding['id']}")
     assert detail["state"] == "resolved"

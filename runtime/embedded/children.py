@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ from runtime.embedded import processes
 from runtime.embedded.processes import StackFailed
 from runtime.redaction import redact
 
-QUICK_DEATH_SECONDS: Final = 10.0
+QUICK_DEATH_SECONDS: Final = 30.0
 QUICK_DEATHS: Final = 5
-"""So many lives in a row, each shorter than that: the child cannot run, starting it is no use."""
+"""So many lives in a row, each shorter than that or ended before it was ready: it cannot run."""
 MAX_PAUSE_SECONDS: Final = 5.0
 LOG_BYTES: Final = 5_000_000
 """A log that grew past this moves to `<name>.log.1`: two such files a child at most."""
@@ -51,7 +51,8 @@ class Child:
     """A child process and the task that keeps it running until it is stopped or cannot run.
 
     Belongs to the event loop's thread, which must be the one that outlives it: the kernel ends a
-    child with the thread that started it.
+    child with the thread that started it. It is started only while the children it `needs` are
+    ready: what dies with a server waits for the server, instead of dying again.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Child:
         logs: Path,
         say: Say = lambda line: None,
         changed: Callable[[], None] = lambda: None,
+        needs: Sequence[Child] = (),
         hurry: asyncio.Event | None = None,
     ) -> None:
         self.spec = spec
@@ -69,8 +71,10 @@ class Child:
         self._owner = owner
         self._say = say
         self._changed = changed
+        self._needs = needs
         self._hurry = hurry or asyncio.Event()
         self._ready = asyncio.Event()
+        self._was_ready = False
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
@@ -85,12 +89,8 @@ class Child:
         """Start it and return once it is ready; StackFailed, with the end of its log, if not."""
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._task = asyncio.create_task(self._keep_running(), name=f"child {self.spec.name}")
-        ready = asyncio.create_task(self._ready.wait())
-        try:
-            await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ready.cancel()
-        if not self._ready.is_set():
+        await _first_of(self._task, self._ready.wait())
+        if self._task.done():
             await self._task
 
     async def failed(self) -> None:
@@ -107,15 +107,10 @@ class Child:
             if self._task.done():
                 break
             self._send(signal_number)
-            hurried = asyncio.create_task(self._hurry.wait())
-            try:
-                await asyncio.wait(
-                    {self._task} if grace is None else {self._task, hurried},
-                    timeout=grace,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            finally:
-                hurried.cancel()
+            if grace is None:
+                await asyncio.wait({self._task})
+            else:
+                await _first_of(self._task, self._hurry.wait(), within=grace)
         with suppress(StackFailed):
             await self._task
 
@@ -141,12 +136,15 @@ class Child:
         loop = asyncio.get_running_loop()
         quick_deaths = 0
         while not self._stopping.is_set():
+            await self._until_needs_are_met()
             born = loop.time()
             how = await self._live()
+            lived_well = self._ready.is_set() and loop.time() - born >= QUICK_DEATH_SECONDS
+            self._ready.clear()
             await self._end_descendants()
             if self._stopping.is_set():
                 return
-            quick_deaths = quick_deaths + 1 if loop.time() - born < QUICK_DEATH_SECONDS else 1
+            quick_deaths = 1 if lived_well else quick_deaths + 1
             if quick_deaths >= QUICK_DEATHS or how is None:
                 words = how or f"was not ready within {self.spec.ready_seconds:g} seconds"
                 raise self._failure(f"{self.spec.name} {words}, and starting it again did not help")
@@ -155,18 +153,22 @@ class Child:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
+    async def _until_needs_are_met(self) -> None:
+        for needed in self._needs:
+            await _first_of(self._stopping.wait(), needed._ready.wait())
+
     async def _live(self) -> str | None:
         """One life, from start to death: how it died, or None if it never became ready."""
-        if self.spec.prepare is not None:
-            try:
+        try:
+            if self.spec.prepare is not None:
                 await self.spec.prepare()
-            except StackFailed as error:
-                if not self._ready.is_set():
-                    raise
-                return f"could not be started ({error.message.rstrip('.')})"
-        if self._stopping.is_set():
-            return "was stopped"
-        self._process = process = await self._spawn()
+            if self._stopping.is_set():
+                return "was stopped"
+            self._process = process = await self._spawn()
+        except StackFailed as error:
+            if not self._was_ready:
+                raise
+            return f"could not be started ({error.message.rstrip('.')})"
         self._changed()
         if not await self._becomes_ready(process):
             with suppress(ProcessLookupError):
@@ -174,6 +176,7 @@ class Child:
             await process.wait()
             return None
         if process.returncode is None:
+            self._was_ready = True
             self._ready.set()
         how = _how(await process.wait())
         self._changed()
@@ -195,14 +198,20 @@ class Child:
         environment[processes.MARK] = processes.mark(self._owner, self.spec.name)
         with _opened_log(self.log) as log:
             # Its own session: Ctrl-C in a terminal reaches us alone, and we stop it in order.
-            process = await asyncio.create_subprocess_exec(
-                *self.spec.tie(self.spec.command, self.spec.death_signal),
-                env=environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self.spec.tie(self.spec.command, self.spec.death_signal),
+                    env=environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise StackFailed(
+                    f"{self.spec.name} cannot be started: {error}.",
+                    fix=f"Its command is: {self.spec.command[0]}",
+                ) from error
         if self._stopping.is_set():  # asked to stop while it was being born
             with suppress(ProcessLookupError):
                 process.send_signal(self.spec.stop[0][0])
@@ -225,6 +234,21 @@ class Child:
             f"{message}.\n{tail}" if tail else f"{message}.",
             fix=f"The whole log is {self.log}.",
         )
+
+
+async def _first_of(
+    *waits: asyncio.Task[None] | Coroutine[object, object, object], within: float | None = None
+) -> None:
+    """Return when one of them is done, or the time is up; tasks go on, coroutines are cancelled."""
+    tasks = [
+        wait if isinstance(wait, asyncio.Task) else asyncio.create_task(wait) for wait in waits
+    ]
+    try:
+        await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            if task not in waits:
+                task.cancel()
 
 
 @asynccontextmanager

@@ -212,27 +212,28 @@ class Stack:
 
     async def _start(self, tiers: Sequence[Sequence[ChildSpec]]) -> None:
         """Start these tiers together; they are stopped one after the other, the last one first."""
-        started = [[self._child(spec) for spec in tier] for tier in tiers]
+        needs = self.children
+        started = [[self._child(spec, needs) for spec in tier] for tier in tiers]
         self._tiers += started
         await asyncio.gather(*(child.start() for tier in started for child in tier))
 
     async def _bootstrap(self) -> None:
         had_key = self.key_file.exists()
-        await self._child(
-            ChildSpec(
-                name="bootstrap", command=self._program.bootstrap, environment=self.environment
-            )
-        ).run_once()
+        spec = ChildSpec(
+            name="bootstrap", command=self._program.bootstrap, environment=self.environment
+        )
+        await self._child(spec).run_once()
         if not had_key and self.key_file.exists():
             self.new_key = self.key_file.read_text().strip()
 
-    def _child(self, spec: ChildSpec) -> Child:
+    def _child(self, spec: ChildSpec, needs: Sequence[Child] = ()) -> Child:
         return Child(
             spec,
             owner=self.data_dir,
             logs=self.data_dir / "logs",
             say=self._say,
             changed=self._write_record,
+            needs=needs,
             hurry=self._hurry,
         )
 

@@ -20,7 +20,7 @@ from temporalio.common import (
 )
 
 from runtime.embedded import processes
-from runtime.embedded.children import ChildSpec, running
+from runtime.embedded.children import running
 from runtime.embedded.postgres import (
     SERVER_SETTINGS,
     database_url,
@@ -282,46 +282,3 @@ async def test_a_port_in_use_names_the_setting_to_change(
         ):
             pass
     assert caught.value.fix and setting in caught.value.fix
-
-
-# ---- any child ----
-
-
-async def test_a_child_that_cannot_run_ends_with_the_end_of_its_log(tmp_path: Path) -> None:
-    said: list[str] = []
-    spec = ChildSpec(name="broken", command=["sh", "-c", "echo password=hunter2 no; exit 3"])
-    async with running(spec, owner=tmp_path, logs=tmp_path / "logs", say=said.append) as child:
-        with pytest.raises(StackFailed, match="broken ended with exit code 3") as caught:
-            await child.failed()
-    assert "password=[redacted] no" in caught.value.message
-    assert caught.value.fix and str(tmp_path / "logs" / "broken.log") in caught.value.fix
-    assert len(said) == 4
-    assert stat.S_IMODE((tmp_path / "logs" / "broken.log").stat().st_mode) == 0o600
-
-
-async def test_what_a_killed_child_started_is_ended_before_it_starts_again(tmp_path: Path) -> None:
-    spec = ChildSpec(
-        name="parent",
-        command=["sh", "-c", f"setsid sleep 600 & echo $! >> {tmp_path}/pids; wait"],
-    )
-    pids = tmp_path / "pids"
-    async with running(spec, owner=tmp_path, logs=tmp_path / "logs") as child:
-        await until(lambda: pids.exists() and len(pids.read_text().split()) == 1)
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-        await until(lambda: len(pids.read_text().split()) == 2)
-        old, new = (int(pid) for pid in pids.read_text().split())
-        assert not psutil.pid_exists(old) or not processes.alive(psutil.Process(old))
-        assert processes.alive(psutil.Process(new))
-    assert processes.marked(tmp_path) == []
-
-
-async def test_a_child_that_ignores_every_signal_is_killed(tmp_path: Path) -> None:
-    spec = ChildSpec(
-        name="stubborn",
-        command=["sh", "-c", "trap '' TERM INT; while :; do sleep 0.1; done"],
-        stop=((signal.SIGTERM, 0.3),),
-    )
-    async with running(spec, owner=tmp_path, logs=tmp_path / "logs") as child:
-        assert child.pid is not None
-    assert processes.marked(tmp_path) == []

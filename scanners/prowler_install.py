@@ -119,8 +119,9 @@ def _make(target: Path, *, full: bool) -> None:
     _run([*pip, *quiet, "--no-deps", "--no-compile", "--requirement", str(_requirements(full))])
     # Compiled here, on all cores, for otherwise the first scans would each do it again.
     packages = target / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    compiled = [str(packages / "site-packages" / name) for name in _COMPILED]
-    _run([str(python), "-m", "compileall", "-q", "-j", "0", *compiled])
+    compiled = [path for name in _COMPILED if (path := packages / "site-packages" / name).exists()]
+    if compiled:
+        _run([str(python), "-m", "compileall", "-q", "-j", "0", *map(str, compiled)])
     partial = target / f"{_STAMP}.{os.getpid()}"
     partial.write_text(json.dumps({"digest": _digest(full)}))
     partial.replace(target / _STAMP)

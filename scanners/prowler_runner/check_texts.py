@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 
 from scanners.prowler_runner.client_map import Check, ClientMap, Function, build_client_map
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what is kept, or how, changes."""
 
 
 class Texts(NamedTuple):
-    """`checks`: each check's metadata as Prowler writes it in JSON, and as its pickled object."""
+    """`checks`: each check's metadata as Prowler writes it in JSON, and as its pickled object.
+    `configuration`: Prowler's default configuration, validated, which takes half a second."""
 
     checks: dict[str, tuple[str, bytes]]
     clients: ClientMap
+    configuration: dict[str, Any]
 
 
 def services_directory(provider: str) -> Path:
@@ -37,21 +39,23 @@ def load_texts(directories: list[str], version: str, provider: str) -> Texts:
                 kept = pickle.load(file)  # noqa: S301 (we wrote it, in a directory of our own)
         except Exception:  # noqa: S112 (absent or damaged alike: it is made again)
             continue
-        return Texts(kept["checks"], _client_map(kept["clients"]))
+        return Texts(kept["checks"], _client_map(kept["clients"]), kept["configuration"])
     return build(directories, version, provider)
 
 
 def build(directories: list[str], version: str, provider: str) -> Texts:
     """Read everything from Prowler's files and keep it; kept or not, the answer is complete."""
+    from prowler.config.config import default_config_file_path, load_and_validate_config_file
     from prowler.lib.check.models import CheckMetadata
 
+    configuration = load_and_validate_config_file(provider, default_config_file_path)
     bulk = CheckMetadata.get_bulk(provider)
     checks = {
         name: (item.json(), pickle.dumps(item, pickle.HIGHEST_PROTOCOL))
         for name, item in sorted(bulk.items())
     }
     clients = build_client_map(services_directory(provider))
-    kept = {"checks": checks, "clients": _plain(clients)}
+    kept = {"checks": checks, "clients": _plain(clients), "configuration": configuration}
     catalogue = {
         "version": version,
         "provider": provider,
@@ -66,7 +70,7 @@ def build(directories: list[str], version: str, provider: str) -> Texts:
         except OSError:
             continue
         break
-    return Texts(checks, clients)
+    return Texts(checks, clients, configuration)
 
 
 def _plain(clients: ClientMap) -> tuple[Any, ...]:

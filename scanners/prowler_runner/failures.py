@@ -168,6 +168,7 @@ class FailureLog:
         code = str(response.get("Error", {}).get("Code") or name)
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if _is_probe(meta.service_model, operation, status):
+            self._count_outage(OTHER, code, "")
             return  # HEAD asks whether something exists: 403 and 404 are its answers
         if name in NETWORK_ERRORS:
             error_class = NOT_IMPLEMENTED if self._is_foreign_host(error) else UNREACHABLE
@@ -177,6 +178,7 @@ class FailureLog:
             error_class = classify(
                 code, status, str(error), custom_endpoint=self._endpoint is not None
             )
+        self._count_outage(error_class, code, str(error))
         if error_class == OTHER:
             return  # "no such policy" and its like: answers; logged as an error they count below
         # Prowler marks the clients that it made one per region, and gives each region or resource
@@ -188,7 +190,6 @@ class FailureLog:
             Failure(error_class, meta.service_model.service_name, region, operation, *place, True),
             f"{operation}: {code}: {error}",
         )
-        self._count_outage(error_class, code, str(error))
 
     def logged(self, record: logging.LogRecord, error: BaseException | None) -> None:
         message = record.getMessage()

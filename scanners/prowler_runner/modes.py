@@ -83,7 +83,7 @@ def _scan(job: dict[str, Any], out: Records) -> None:
     regional = set(job["regional_services"])
     cloud = make_provider(
         provider,
-        job["arguments"],
+        {**job["arguments"], "config_content": texts.configuration},
         job["regions"],
         home_region=job["home_region"],
         pinned={check.split("_")[0] for check in checks} <= regional,

@@ -193,12 +193,13 @@ async def test_an_endpoint_that_dies_near_the_end_is_doubted_or_unreachable(
 async def test_an_endpoint_that_throttles_everything_is_rate_limiting(
     proxy: FaultProxy,
     credentials: FileCredentials,
-    checks: list[str],
+    catalogue: Catalogue,
     prowler_settings: Settings,
 ) -> None:
-    for service in SERVICES:
-        proxy.throttle(service=service)
-    with pytest.raises(RateLimited):
+    proxy.throttle(service="cloudformation")
+    proxy.throttle(service="ec2")
+    checks = [*catalogue.services["cloudformation"], *catalogue.services["ec2"]]
+    with pytest.raises(RateLimited, match="throttles every call"):
         await run(job_for(proxy.url, credentials, checks), prowler_settings)
 
 

@@ -17,8 +17,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from contracts.errors import EngineUnavailable
 from runtime.settings import Settings
+from runtime.temporal_address import FILE_SELECTORS
+from runtime.temporal_address import is_external as is_external
 
-_SELECTORS: Final = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
 _UNREACHABLE: Final = frozenset(
     {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED}
 )
@@ -26,11 +27,6 @@ _MAY_NOT_REGISTER: Final = frozenset(
     {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.ALREADY_EXISTS}
 )
 _REGISTER_TIMEOUT: Final = timedelta(seconds=10)
-
-
-def is_external(environment: Mapping[str, str] = os.environ) -> bool:
-    """True when the environment names a Temporal of its own, so that none is started here."""
-    return any(environment.get(name) for name in _SELECTORS)
 
 
 def connect_config(
@@ -45,7 +41,7 @@ def connect_config(
     environment = dict(os.environ if environment is None else environment)
     if not is_external(environment):
         return {"target_host": f"127.0.0.1:{settings.temporal_port}", "namespace": "default"}
-    from_file = any(environment.get(name) for name in _SELECTORS[1:])
+    from_file = any(environment.get(name) for name in FILE_SELECTORS)
     try:
         config = ClientConfig.load_client_connect_config(
             config_file=environment.get("TEMPORAL_CONFIG_FILE") or None,

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import asyncpg
 import psutil
 
 from runtime.embedded import processes
@@ -120,7 +119,7 @@ def postgres_child(data_dir: Path) -> ChildSpec:
         await initialise(cluster)
 
     async def ready() -> bool:
-        return await _database_exists(data_dir)
+        return _accepts_connections(cluster)
 
     return ChildSpec(
         name="postgres",
@@ -151,20 +150,12 @@ async def initialise(cluster: Path) -> None:
     if _is_initialised(cluster):
         return
     building = _empty_cluster(cluster.with_name(f"{cluster.name}.building"))
-    command = [str(binaries() / "initdb"), *_INITDB, "--pgdata", str(building)]
-    process = await asyncio.create_subprocess_exec(
-        *processes.unprivileged(command, signal.SIGKILL),
-        env=_environment(),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    await _run("initdb", *_INITDB, "--pgdata", str(building))
+    # In single-user mode, before anybody can connect: a cluster that exists has our database.
+    await _run(
+        *("postgres", "--single", "-D", str(building), "-c", "exit_on_error=on", "postgres"),
+        statement=f"CREATE DATABASE {NAME}\n",
     )
-    output, _ = await process.communicate()
-    if process.returncode != 0:
-        raise StackFailed(
-            f"PostgreSQL could not set up {cluster}:\n{output.decode(errors='replace')[-2000:]}",
-            fix="Check the free space and the owner of the data directory.",
-        )
     building.rename(cluster)  # over nothing, or over an empty directory
     _sync(cluster.parent)
 
@@ -239,21 +230,33 @@ def _postmaster_pid(cluster: Path) -> int | None:
         return None
 
 
-async def _database_exists(data_dir: Path) -> bool:
-    """True once the server answers and has our database; makes it if it is missing."""
+def _accepts_connections(cluster: Path) -> bool:
+    """True once the running server wrote so into its pid file; one left by a dead server does not
+    count."""
     try:
-        connection = await asyncpg.connect(database_url(data_dir, "postgres"), timeout=5)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        lines = (cluster / "postmaster.pid").read_text().split("\n")
+        command = psutil.Process(int(lines[0])).cmdline()
+        return lines[7].strip() == "ready" and f"cluster_name={_cluster_name(cluster)}" in command
+    except (OSError, ValueError, IndexError, psutil.Error):
         return False
-    try:
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", NAME):
-            with suppress(asyncpg.DuplicateDatabaseError):
-                await connection.execute(f'CREATE DATABASE "{NAME}"')
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-        return False
-    finally:
-        await connection.close(timeout=5)
-    return True
+
+
+async def _run(program: str, *arguments: str, statement: str = "") -> None:
+    """Run a program of PostgreSQL to its end; StackFailed with what it said unless it did well."""
+    command = [str(binaries() / program), *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *processes.unprivileged(command, signal.SIGKILL),
+        env=_environment(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate(statement.encode())
+    if process.returncode != 0:
+        raise StackFailed(
+            f"PostgreSQL's {program} failed:\n{output.decode(errors='replace')[-2000:].strip()}",
+            fix="Check the free space and the owner of the data directory.",
+        )
 
 
 def _environment() -> dict[str, str]:

@@ -16,13 +16,12 @@ import psutil
 from pydantic import SecretStr
 
 from contracts.errors import CloudsweepError
-from runtime import search_attributes
 from runtime.embedded import ports, processes, record
 from runtime.embedded.children import Child, ChildSpec, Say, bound_log
 from runtime.embedded.postgres import database_url, postgres_child
 from runtime.embedded.temporal import HOST, temporal_child, without_temporal
 from runtime.settings import Settings
-from runtime.temporal import is_external
+from runtime.temporal_address import is_external
 
 LOG_CHECK_SECONDS: Final = 30.0
 WORKER_DRAIN_SECONDS: Final = 20.0
@@ -174,12 +173,13 @@ class Stack:
         if self.settings.database_url is None:
             servers.append(postgres_child(self.data_dir))
         if not is_external():
+            # API and workers register the search attributes when they connect, here as with an
+            # external server; their table would load the SDK into this process, which lives long.
             servers.append(
                 temporal_child(
                     self.data_dir,
                     port=self.settings.temporal_port,
                     ui_port=self.settings.temporal_ui_port,
-                    search_attributes=search_attributes.TYPES,
                 )
             )
         return servers

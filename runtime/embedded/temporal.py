@@ -33,6 +33,8 @@ _FLAGS: Final = (
 _OWN_CONFIGURATION: Final = ("--disable-config-file", "--disable-config-env")
 """Neither the user's profile nor TEMPORAL_* may point the server or its set-up elsewhere."""
 
+_NONE: Final[Mapping[str, str]] = {}
+
 
 def binary() -> Path:
     """The `temporal` program, our environment's before the machine's; StackFailed without one."""
@@ -46,9 +48,9 @@ def binary() -> Path:
 
 
 def temporal_child(
-    data_dir: Path, *, port: int, ui_port: int, search_attributes: Mapping[str, str]
+    data_dir: Path, *, port: int, ui_port: int, search_attributes: Mapping[str, str] = _NONE
 ) -> ChildSpec:
-    """The server on `<data dir>/temporal.db`, ready once our search attributes are registered."""
+    """The server on `<data dir>/temporal.db`, ready once these attributes are registered."""
     data_dir = data_dir.resolve()
     environment = without_temporal(os.environ)
 
@@ -101,7 +103,7 @@ async def running_temporal(
     *,
     port: int,
     ui_port: int,
-    search_attributes: Mapping[str, str],
+    search_attributes: Mapping[str, str] = _NONE,
     say: Say = lambda line: None,
 ) -> AsyncIterator[str]:
     """An embedded server on its own, for tests and benchmarks: yields its address."""

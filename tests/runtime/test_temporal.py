@@ -21,9 +21,9 @@ from runtime.temporal import (
     connect,
     connect_config,
     engine_errors,
-    is_external,
     register_search_attributes,
 )
+from runtime.temporal_address import is_external
 from tests.support.ports import free_ports
 
 SECRET = "tmprl-very-secret"

@@ -89,16 +89,17 @@ def _endpoint(settings: Settings) -> str:
 
 
 def _stand_in_url(settings: Settings) -> str:
-    from demo.steampipe_standin import client_url
+    from demo.steampipe_standin import steampipe_url
     from runtime.embedded.postgres import database_url
 
-    return client_url(database_url(settings.data_dir.resolve()))
+    return steampipe_url(database_url(settings.data_dir.resolve()))
 
 
 async def _fill_stand_in(stack: Stack, settings: Settings) -> None:
-    from demo.steampipe_standin import install
+    from demo.steampipe_standin import fill, over_http, prepare
 
-    await install(stack.database_url, _endpoint(settings))
+    await prepare(stack.database_url)
+    await fill(stack.database_url, over_http(_endpoint(settings)))
 
 
 def _scan(api: Api, settings: Settings, *, full: bool) -> Row:

@@ -165,13 +165,14 @@ _NUMBERS = text("""
            count(*) FILTER (WHERE done) AS done,
            count(*) FILTER (WHERE status = 'failed') AS failed,
            coalesce(sum(rows) FILTER (WHERE kind = 'discovery' AND done), 0) AS resources,
-           coalesce(sum((counts->>'new')::bigint), 0) AS new,
-           coalesce(sum((counts->>'changed')::bigint), 0) AS changed,
-           coalesce(sum((counts->>'resolved')::bigint), 0) AS resolved,
-           coalesce(sum((counts->>'unchanged')::bigint), 0) AS unchanged,
+           coalesce(sum((counts->>'new')::bigint) FILTER (WHERE assessed), 0) AS new,
+           coalesce(sum((counts->>'changed')::bigint) FILTER (WHERE assessed), 0) AS changed,
+           coalesce(sum((counts->>'resolved')::bigint) FILTER (WHERE assessed), 0) AS resolved,
+           coalesce(sum((counts->>'unchanged')::bigint) FILTER (WHERE assessed), 0) AS unchanged,
            avg(CASE WHEN done OR status = 'failed' THEN 100 ELSE progress END) AS progress
     FROM (
-        SELECT *, status IN ('completed', 'completed_with_errors', 'skipped') AS done
+        SELECT *, status IN ('completed', 'completed_with_errors', 'skipped') AS done,
+               kind = 'compliance' AS assessed
         FROM scan_task WHERE scan_id = ANY(:scan_ids)
     ) AS task
     GROUP BY scan_id

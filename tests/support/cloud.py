@@ -38,11 +38,18 @@ class RunningCloud:
 
 
 @contextmanager
-def demo_cloud(*, small: bool = False, port: int = 0) -> Iterator[RunningCloud]:
-    """Seed a demo cloud, full or small, and end it afterwards; it dies with this process too."""
+def demo_cloud(
+    *, small: bool = False, port: int = 0, steampipe: str | None = None
+) -> Iterator[RunningCloud]:
+    """Seed a demo cloud, full or small, and end it afterwards; it dies with this process too.
+
+    `steampipe` is a PostgreSQL, as superuser, that gets the Steampipe stand-in.
+    """
     command = [sys.executable, "-m", "demo.cloud", "--port", str(port), "--until-stdin-closes"]
+    command += ["--small"] if small else []
+    command += ["--steampipe", steampipe] if steampipe else []
     process = subprocess.Popen(
-        [*command, *(["--small"] if small else [])],
+        command,
         cwd=_ROOT,
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         stdin=subprocess.PIPE,

@@ -45,15 +45,18 @@ def plan_shards(
 
     What `services`, `checks` and `frameworks` name is united; none of them means everything that
     does not run on request only. Findings about the whole account fall in the home region if it
-    is among the regions, else in the first of them. The order is that of the table of services:
+    is among the regions, else in the first of them. Providers other than AWS are not split by
+    region: `regions` says where earlier findings lay, so that these count as covered.
+    The order is that of the table of services:
     the caller shuffles. Raises ScopeInvalid for an unknown name, with the nearest known ones.
     """
     chosen = _choose(catalogue, services, checks, frameworks)
     regions = sorted(set(regions))
-    if catalogue.provider is Provider.AWS and not regions:
+    is_aws = catalogue.provider is Provider.AWS
+    if is_aws and not regions:
         raise ScopeInvalid("The scan has no region.", field="regions")
     batches = _batches(regions, home_region, region_batch_size)
-    if len(batches) < 2:
+    if len(batches) < 2 or not is_aws:
         parts = _grouped(catalogue, chosen)
         return [_shard(group, checks, regions, 0) for group, checks in parts.items()]
     regional = [c for c in chosen if catalogue.service_of(c) in REGIONAL_SERVICES]

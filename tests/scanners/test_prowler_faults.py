@@ -17,7 +17,7 @@ from tests.support.cloud import RunningCloud
 from tests.support.fault_proxy import FaultProxy
 from tests.support.prowler_scan import Outcome, credentials_file, job_for, run, scanner_processes
 
-SERVICES = ["s3", "sns", "sqs", "iam"]
+SERVICES = ["s3", "sns", "sqs", "dynamodb"]
 
 
 @pytest.fixture(scope="module")

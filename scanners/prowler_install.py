@@ -147,12 +147,20 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-async def _prepare_texts(settings: Settings, *, full: bool) -> None:
-    """Let Prowler write down what it knows now, so that no scan has to wait for it."""
+def set_up(settings: Settings, *, full: bool = False) -> Path:
+    """Install Prowler where the settings expect it and keep what it knows of its checks.
+
+    Seconds when all is there. Raises ScannerMissing when it cannot be done.
+    """
     from scanners.prowler_catalogue import load_catalogue  # it needs this module
 
-    for provider in Provider if full else (Provider.AWS,):
-        await load_catalogue(settings, provider)
+    async def prepare() -> None:
+        for provider in Provider if full else (Provider.AWS,):
+            await load_catalogue(settings, provider)
+
+    python = install_prowler(environment_of(settings.prowler_python), full=full)
+    asyncio.run(prepare())
+    return python
 
 
 def main() -> None:
@@ -160,10 +168,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scanners.prowler_install", description=__doc__)
     parser.add_argument("--full", action="store_true", help="all providers, about 2 GB")
     options = parser.parse_args()
-    settings = get_settings()
     try:
-        python = install_prowler(environment_of(settings.prowler_python), full=options.full)
-        asyncio.run(_prepare_texts(settings, full=options.full))
+        python = set_up(get_settings(), full=options.full)
     except ScannerMissing as error:
         sys.exit(f"{error.message}\n{error.fix or ''}")
     sys.stdout.write(f"Prowler {PROWLER_VERSION} is ready: {python}\n")

@@ -46,9 +46,9 @@ def plan_shards(
     What `services`, `checks` and `frameworks` name is united; none of them means everything that
     does not run on request only. Findings about the whole account fall in the home region if it
     is among the regions, else in the first of them. Providers other than AWS are not split by
-    region: `regions` says where earlier findings lay, so that these count as covered.
-    The order is that of the table of services:
-    the caller shuffles. Raises ScopeInvalid for an unknown name, with the nearest known ones.
+    region: `regions` says where earlier findings lay, so that these count as covered. The order is
+    that of the table of services: the caller shuffles. Raises ScopeInvalid for an unknown name,
+    with the nearest known ones.
     """
     chosen = _choose(catalogue, services, checks, frameworks)
     regions = sorted(set(regions))

@@ -101,7 +101,7 @@ class Assessment:
             regions = self._regions_of(check)
             bad = tainted.get(check, set())
             if check not in self.completed or EVERYWHERE in bad:
-                bad = regions
+                bad = regions = regions or {EVERYWHERE}  # nowhere known yet is a doubt too
             if regions - bad:
                 covered.append((check, sorted(regions - bad)))
             if regions & bad:

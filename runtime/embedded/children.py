@@ -87,7 +87,7 @@ class Child:
 
     async def start(self) -> None:
         """Start it and return once it is ready; StackFailed, with the end of its log, if not."""
-        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_directories()
         self._task = asyncio.create_task(self._keep_running(), name=f"child {self.spec.name}")
         await _first_of(self._task, self._ready.wait())
         if self._task.done():
@@ -116,7 +116,7 @@ class Child:
 
     async def run_once(self) -> None:
         """Run it to its end instead of keeping it running; StackFailed unless it exits with 0."""
-        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_directories()
         process = await self._spawn()
         try:
             code = await process.wait()
@@ -131,6 +131,10 @@ class Child:
             raise self._failure(f"{self.spec.name} {_how(code)}")
 
     # ---- inside ----
+
+    def _make_directories(self) -> None:
+        for path in (self._owner, self.log.parent):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def _keep_running(self) -> None:
         loop = asyncio.get_running_loop()

@@ -70,10 +70,11 @@ def open_client(app: FastAPI, key: str | None) -> httpx.AsyncClient:
 @pytest.fixture(scope="session")
 async def shared_database_url(postgres: Path, migrated_template: str) -> AsyncIterator[str]:
     """One database for all of these tests: what they write is kept apart by its team."""
+    name = f"api_{uuid4().hex}"
     connection = await asyncpg.connect(embedded_url(postgres))
-    await connection.execute(f'CREATE DATABASE "api" TEMPLATE "{migrated_template}"')
-    yield embedded_url(postgres, "api")
-    await connection.execute('DROP DATABASE "api" WITH (FORCE)')
+    await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"')
+    yield embedded_url(postgres, name)
+    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     await connection.close()
 
 

@@ -1,0 +1,144 @@
+"""Whatever is sent, the answer is the API's own: never a 500, always what the contract allows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.vocabulary import Role
+from tests.api.conftest import Caller, Team
+
+EXAMPLES = settings(
+    max_examples=120,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+ODD = [
+    *("", "\x00", "a\x00b", "\ud800", "٣", "' OR 1=1 --", "%", "_", "\\", "é" * 300, "x" * 5000),
+    *("-1", "1e400", "NaN", "null", "true", "0", "9" * 40, "{}", "[]", "a,b", ",", ":", "&", "|!"),
+    *("2026-01-31T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59+14:00", "2026-13-45"),
+    *("critical", "fail", "aws", "environment", "eu-west-1", "s3", "..", "/", "a/b"),
+    *("01930000-0000-7000-8000-000000000000", "{01930000-0000-7000-8000-000000000000}"),
+]
+TEXT = st.sampled_from(ODD) | st.text(max_size=30)
+ENCODABLE = TEXT.map(lambda text: text.encode("utf-8", "replace").decode())
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["kind", "path", "profile", "source", "x"]), inner)
+    ),
+    max_leaves=6,
+)
+FIELDS = [
+    *("name", "provider", "uid", "credentials", "regions", "endpoint_url", "enabled", "role", "x"),
+    *("account_id", "services", "checks", "frameworks", "discovery", "compliance"),
+]
+BODIES = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6) | JSON
+ALLOWED = {200, 201, 202, 204, 401, 403, 404, 405, 409, 413, 422, 503}
+LEFT_OUT = {"follow_scan", "check_account", "revoke_key"}  # streams, waits, and its own key
+
+
+def assert_is_ours(answer: httpx.Response, sent: str) -> None:
+    """An answer that the contract knows."""
+    assert answer.status_code in ALLOWED, (sent, answer.text)
+    if answer.status_code >= 400:
+        assert answer.headers["Content-Type"] == "application/problem+json", sent
+        assert answer.json()["status"] == answer.status_code
+    assert "Traceback" not in answer.text
+
+
+@EXAMPLES
+@given(data=st.data())
+async def test_no_query_makes_a_500(
+    data: st.DataObject, app: FastAPI, call: Caller, team: Team
+) -> None:
+    reads = [
+        (path, operations["get"])
+        for path, operations in app.openapi()["paths"].items()
+        if "get" in operations and operations["get"]["operationId"] not in LEFT_OUT
+    ]
+    path, operation = data.draw(st.sampled_from(reads))
+    parameters = operation.get("parameters", ())
+    for parameter in parameters:
+        if parameter["in"] == "path":
+            part = quote(data.draw(ENCODABLE), safe="") or "x"
+            path = path.replace(f"{{{parameter['name']}}}", part)
+    names = [each["name"] for each in parameters if each["in"] == "query"] + ["x"]
+    query = data.draw(st.lists(st.tuples(st.sampled_from(names), ENCODABLE), max_size=3))
+    answer = await call(team.keys[Role.ADMIN]).get(f"http://api{path}", params=query)
+    assert_is_ours(answer, f"{path} {query}")
+
+
+@EXAMPLES
+@given(data=st.data())
+async def test_no_body_makes_a_500(
+    data: st.DataObject, app: FastAPI, call: Caller, team: Team
+) -> None:
+    writes = [
+        (method, path)
+        for path, operations in app.openapi()["paths"].items()
+        for method, operation in operations.items()
+        if "requestBody" in operation and operation["operationId"] not in LEFT_OUT
+    ]
+    method, path = data.draw(st.sampled_from(writes))
+    path = path.replace("{account_id}", "01930000-0000-7000-8000-000000000000")
+    body: Any = data.draw(BODIES)
+    answer = await call(team.keys[Role.ADMIN]).request(
+        method.upper(),
+        f"http://api{path}",
+        content=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    assert_is_ours(answer, f"{method} {path} {body!r}")
+
+
+@EXAMPLES
+@given(data=st.data())
+async def test_no_account_that_is_accepted_breaks_a_list(
+    data: st.DataObject, call: Caller, team: Team
+) -> None:
+    caller = call(team.keys[Role.ADMIN])
+    body = {
+        "name": data.draw(TEXT),
+        "provider": "aws",
+        "uid": data.draw(st.none() | TEXT),
+        "credentials": data.draw(
+            st.sampled_from([{"kind": "environment"}])
+            | st.builds(lambda text: {"kind": "file", "path": f"/{text}"}, TEXT)
+            | st.builds(lambda text: {"kind": "profile", "profile": text}, TEXT)
+        ),
+        "endpoint_url": data.draw(st.none() | st.builds(lambda text: f"http://h/{text}", TEXT)),
+    }
+    answer = await caller.post(
+        "accounts",
+        content=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    assert_is_ours(answer, str(body))
+    if answer.status_code == 201:
+        shown = await caller.get(f"accounts/{answer.json()['id']}")
+        assert shown.json() == answer.json()
+        assert (await caller.delete(f"accounts/{answer.json()['id']}")).status_code == 204
+
+
+@EXAMPLES
+@given(headers=st.dictionaries(
+    st.sampled_from(["Authorization", "Idempotency-Key", "X-Request-ID", "Last-Event-ID",
+                     "Content-Type", "Accept", "Cookie"]),
+    st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
+))  # fmt: skip
+async def test_no_header_makes_a_500(headers: dict[str, str], call: Caller, team: Team) -> None:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    for key in (None, team.keys[Role.OPERATOR]):
+        answer = await call(key).post("scans", content=b"{}", headers=raw)
+        assert_is_ours(answer, str(headers))

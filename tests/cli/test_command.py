@@ -1,0 +1,135 @@
+"""The command itself: help, settings, where the server is, and how failures look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import app as command
+from runtime.settings import Settings
+from runtime.version import VERSION
+from tests.cli.conftest import Command, run
+from tests.support.ports import free_ports
+
+GROUPS = ["account", "scan", "finding", "resource", "check", "key", "scanners"]
+PROMISED = {
+    "account": {"add", "list", "check"},
+    "scan": {"start", "list", "show", "cancel", "pause", "resume", "watch", "tasks"},
+    "finding": {"list", "show", "summary"},
+    "resource": {"list", "show"},
+    "check": {"list", "show"},
+    "key": {"create", "list", "revoke"},
+    "scanners": {"list", "install"},
+}
+
+
+def test_help_names_every_promised_command() -> None:
+    runner = CliRunner()
+    top = runner.invoke(command, ["--help"])
+    assert top.exit_code == 0
+    for word in ("up", "demo", "settings", *GROUPS):
+        assert f"  {word} " in top.output
+    for group, commands in PROMISED.items():
+        shown = runner.invoke(command, [group, "--help"])
+        for word in commands:
+            assert f"  {word} " in shown.output, (group, word)
+            of_command = runner.invoke(command, [group, word, "--help"])
+            assert of_command.exit_code == 0
+            assert len(of_command.output.splitlines()) > 5
+
+
+async def test_the_version_is_that_of_the_package() -> None:
+    shown = await run("--version")
+    assert (shown.code, shown.out) == (0, f"cloudsweep {VERSION}\n")
+    assert f'version = "{VERSION}"' in Path("pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["nothing"], ["scan", "strat"], ["scan", "start"], ["key", "create", "x", "--role", "root"],
+     ["finding", "list", "--limit", "0"], ["account", "add", "x", "--provider", "awz"]],
+)  # fmt: skip
+async def test_wrong_usage_ends_with_2(line: list[str]) -> None:
+    ran = await run(*line)
+    assert ran.code == 2
+    assert "Error" in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_settings_lists_every_setting_and_hides_secrets() -> None:
+    secret = "postgresql://user:hunter2@host/name"
+    ran = await run("settings", CLOUDSWEEP_DATABASE_URL=secret, CLOUDSWEEP_API_PORT="9000")
+    assert ran.code == 0
+    assert "hunter2" not in ran.out
+    for name, field in Settings.model_fields.items():
+        assert f"CLOUDSWEEP_{name.upper()} = " in ran.out
+        assert (field.description or "").split(".")[0] in ran.out
+    rows = {
+        row["name"]: row
+        for row in (await run("settings", "--json", CLOUDSWEEP_API_PORT="9000")).json["items"]
+    }
+    assert rows["CLOUDSWEEP_API_PORT"] == {
+        "name": "CLOUDSWEEP_API_PORT",
+        "value": "9000",
+        "default": "8080",
+        "is_set": True,
+        "description": Settings.model_fields["api_port"].description,
+    }
+
+
+async def test_a_setting_that_does_not_parse_is_named() -> None:
+    ran = await run("account", "list", CLOUDSWEEP_API_PORT="many")
+    assert ran.code == 2
+    assert "CLOUDSWEEP_API_PORT" in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_the_server_is_found_by_the_data_directory(data_dir: Path) -> None:
+    ran = await run("account", "list", "--json", CLOUDSWEEP_DATA_DIR=str(data_dir))
+    assert (ran.code, ran.json) == (0, {"items": [], "next_cursor": None})
+
+
+async def test_the_environment_goes_before_the_data_directory(data_dir: Path, served: str) -> None:
+    ran = await run(
+        "account", "list", CLOUDSWEEP_DATA_DIR=str(data_dir), CLOUDSWEEP_API_KEY="csk_wrong"
+    )
+    assert ran.code == 2
+    assert "unknown or revoked" in ran.err
+
+
+async def test_without_a_stack_it_says_how_to_start_one(tmp_path: Path) -> None:
+    ran = await run("scan", "list", CLOUDSWEEP_DATA_DIR=str(tmp_path / "nothing"))
+    assert ran.code == 3
+    assert "cloudsweep up" in ran.err
+
+
+async def test_a_server_that_does_not_answer_ends_with_3(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    ran = await run("scan", "list", CLOUDSWEEP_API_URL=url, CLOUDSWEEP_API_KEY="csk_x")
+    assert ran.code == 3
+    assert url in ran.err
+    assert "Fix:" in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_a_problem_is_shown_field_by_field(cloudsweep: Command) -> None:
+    ran = await cloudsweep("account add x --role-arn nonsense --regions EU")
+    assert ran.code == 2
+    assert "credentials.role_arn: `nonsense`" in ran.err
+    assert "regions[0]" in ran.err
+    as_json = await cloudsweep("account add x --role-arn nonsense --json")
+    problem = json.loads(as_json.err)
+    assert problem["errors"][0]["field"] == "credentials.role_arn"
+    assert as_json.out == ""
+
+
+async def test_what_is_not_cloudsweep_is_told_apart(served: str) -> None:
+    ran = await run(
+        "account", "list", CLOUDSWEEP_API_URL=f"{served}/docs/assets", CLOUDSWEEP_API_KEY="x"
+    )
+    assert ran.code in (2, 3)
+    assert "Traceback" not in ran.err

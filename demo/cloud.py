@@ -36,7 +36,11 @@ REGIONS: Final = ("us-east-1", "eu-west-1", "eu-central-1", "ap-southeast-1")
 ACCESS_KEY_ID: Final = "AKIAIOSFODNN7EXAMPLE"
 SECRET_ACCESS_KEY: Final = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105 (public)
 
-DEMO_SERVICES: Final = ("iam", "s3", "ec2", "rds", "kms", "sqs", "sns", "cloudtrail", "dynamodb")
+DEMO_SERVICES: Final = (
+    *("iam", "s3", "ec2", "vpc", "rds", "kms", "sqs", "sns", "dynamodb", "cloudtrail"),
+    *("cloudwatch", "secretsmanager", "guardduty", "elbv2", "ecr", "ecs", "eks", "efs"),
+    *("redshift", "awslambda"),
+)
 """Services whose findings tell most in about a minute on two cores."""
 
 _STATUS: Final = "/demo-cloud"

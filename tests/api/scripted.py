@@ -4,9 +4,10 @@ scanner are scripted, since no route may depend on them."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 from temporalio import activity
@@ -126,7 +127,7 @@ async def serving(
     """Workers of every queue, until the block ends."""
     lifecycle = ScriptedLifecycle(database, settings, client, script)
     shards = ScriptedShards(database, settings, script)
-    table = {
+    table: dict[str, list[Callable[..., Any]]] = {
         task_queues.SCANS: [
             lifecycle.begin_scan,
             lifecycle.scripted_check,

@@ -31,7 +31,7 @@ async def test_an_account_is_created_shown_and_listed(
 
 @pytest.mark.parametrize("name", examples.ACCOUNTS)
 async def test_the_documented_examples_are_accepted(operator: httpx.AsyncClient, name: str) -> None:
-    body = examples.ACCOUNTS[name]["value"]
+    body: Any = examples.ACCOUNTS[name]["value"]
     answer = await operator.post("accounts", json=body)
     assert answer.status_code == 201, answer.text
     assert answer.json()["credentials"]["kind"] == body["credentials"]["kind"]

@@ -74,7 +74,9 @@ async def test_no_query_makes_a_500(
             part = quote(data.draw(ENCODABLE), safe="") or "x"
             path = path.replace(f"{{{parameter['name']}}}", part)
     names = [each["name"] for each in parameters if each["in"] == "query"] + ["x"]
-    query = data.draw(st.lists(st.tuples(st.sampled_from(names), ENCODABLE), max_size=3))
+    query: list[tuple[str, Any]] = data.draw(
+        st.lists(st.tuples(st.sampled_from(names), ENCODABLE), max_size=3)
+    )
     answer = await call(team.keys[Role.ADMIN]).get(f"http://api{path}", params=query)
     assert_is_ours(answer, f"{path} {query}")
 

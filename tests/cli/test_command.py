@@ -41,9 +41,12 @@ def test_help_names_every_promised_command() -> None:
             assert len(of_command.output.splitlines()) > 5
 
 
-async def test_the_version_is_that_of_the_package() -> None:
+async def test_the_version_is_shown() -> None:
     shown = await run("--version")
     assert (shown.code, shown.out) == (0, f"cloudsweep {VERSION}\n")
+
+
+def test_the_version_is_written_in_two_places_alike() -> None:
     assert f'version = "{VERSION}"' in Path("pyproject.toml").read_text()
 
 

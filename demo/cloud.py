@@ -147,7 +147,7 @@ def _seed_and_serve(listener: socket.socket, *, small: bool, database: str | Non
                 rows = standin.fill(database, lambda uid: partial(cloud.client, uid))
                 return {"rows": asyncio.run(rows)}
 
-        status["steampipe_url"] = asyncio.run(standin.prepare(database))
+        status["steampipe_url"] = asyncio.run(standin.prepare(database, wait_seconds=60))
         status["inventory"] = renew()
         cloud.pages[_INVENTORY] = renew
     host, port = listener.getsockname()[:2]

@@ -90,12 +90,13 @@ def steampipe_url(admin_url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{NAME}@{place}", path=f"/{NAME}"))
 
 
-async def prepare(admin_url: str, *, password: str | None = None) -> str:
+async def prepare(admin_url: str, *, password: str | None = None, wait_seconds: float = 0) -> str:
     """Make database, role and internal tables unless they exist; answers the stand-in's URL.
 
-    `admin_url` is a superuser's. `password` is for servers that ask for one over TCP.
+    `admin_url` is a superuser's. `password` is for servers that ask for one over TCP. Waits up to
+    `wait_seconds` for a server that is only starting.
     """
-    server = await asyncpg.connect(admin_url)
+    server = await _reach(admin_url, wait_seconds)
     try:
         if not await server.fetchval("select 1 from pg_roles where rolname = $1", NAME):
             await _unless_there(server, f"create role {NAME} login")
@@ -251,6 +252,14 @@ async def connect(admin_url: str) -> asyncpg.Connection:
     return await asyncpg.connect(urlunsplit(urlsplit(admin_url)._replace(path=f"/{NAME}")))
 
 
+async def _reach(admin_url: str, wait_seconds: float) -> asyncpg.Connection:
+    for _ in range(int(wait_seconds * 5)):
+        with suppress(OSError, asyncpg.CannotConnectNowError, asyncpg.InvalidCatalogNameError):
+            return await asyncpg.connect(admin_url)
+        await asyncio.sleep(0.2)
+    return await asyncpg.connect(admin_url)
+
+
 async def _unless_there(session: asyncpg.Connection, statement: str) -> None:
     # Another stand-in may be quicker, and the catalogue then objects in one of these ways.
     with suppress(
@@ -264,17 +273,13 @@ async def _run(options: argparse.Namespace) -> None:
     rows = await fill(options.database, over_http(options.cloud))
     sys.stdout.write(f"ready {url} ({rows} rows)\n")
     sys.stdout.flush()
-    while options.every:
-        await asyncio.sleep(options.every)
-        await fill(options.database, over_http(options.cloud))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Fill the stand-in once, or again and again."""
+    """Fill the stand-in with what a demo cloud holds now."""
     parser = argparse.ArgumentParser(prog="python -m demo.steampipe_standin", description=__doc__)
     parser.add_argument("--database", required=True, help="PostgreSQL, as a superuser")
     parser.add_argument("--cloud", default="http://127.0.0.1:5000", help="the demo cloud's URL")
-    parser.add_argument("--every", type=float, default=0, help="renew every so many seconds")
     options = parser.parse_args(arguments)
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     asyncio.run(_run(options))

@@ -1,139 +1,96 @@
-"""Findings by the million for `benchmarks/api.py`, spread as real ones are, made by SQL."""
+"""Findings by the million for `benchmarks/api.py`: spread as real ones are, put into the store as
+workers put them, and beside it into one plain table."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sys
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
 
 import asyncpg
 
+from contracts.accounts import EnvironmentCredentials, NewAccount
+from contracts.findings import CheckText
+from contracts.observations import CoveredCheck, ObservedFinding
+from contracts.scans import Coverage, NewScan, ScanEnd, ScanTrigger
+from contracts.vocabulary import FindingStatus, Provider, Severity, TaskKind
+from storage import accounts, scan_state, scans
+from storage.checks import upsert_checks
 from storage.database import Database
-from storage.finding_counts import fold_counts
+from storage.merge import merge_shard, staging
 
-BATCH = 100_000
+ACCOUNTS, CHECKS, SERVICES, REGIONS = 20, 660, 66, 17
+SCANS = 10  # of each account, each of a tenth of the services, over DAYS
 DAYS = 180
-SCANS = 10
+FINDINGS_OF_A_RESOURCE = 8
+STAGED_AT_ONCE = 10_000
 
-ACCOUNTS = """
-INSERT INTO account (team_id, name, provider, uid, credentials, enabled, created_at, updated_at)
-SELECT (SELECT id FROM team LIMIT 1), 'account-' || n, 'aws', lpad(n::text, 12, '0'),
-       '{"kind": "environment"}', true, now(), now()
-FROM generate_series(1, 20) AS n
-"""
-
-CHECKS = """
-INSERT INTO check_definition
-    (source, provider, check_id, title, severity, service, description, risk, remediation,
-     "references", categories, frameworks)
-SELECT 'prowler', 'aws', service || '_check_' || n,
-       'Ensure that ' || service || CASE n % 4
-           WHEN 0 THEN ' resources are not publicly accessible'
-           WHEN 1 THEN ' resources are encrypted at rest with a customer-managed key'
-           WHEN 2 THEN ' logging is enabled and kept for a year'
-           ELSE ' permissions follow least privilege' END || ' (' || n || ')',
-       (CASE WHEN n % 50 < 3 THEN 'critical' WHEN n % 50 < 14 THEN 'high'
-             WHEN n % 50 < 38 THEN 'medium' WHEN n % 50 < 48 THEN 'low'
-             ELSE 'informational' END)::severity,
-       service, repeat('What it means. ', 20), repeat('What may happen. ', 20),
-       repeat('What to do. ', 30), '{}', '{}', '{"CIS-5.0": ["1.1"]}'
-FROM (
-    -- A few services have most of the checks, as EC2 and IAM do.
-    SELECT n, 'service' || lpad((1 + floor(66 * power((n - 1) / 660.0::float8, 1.7)))::text, 2, '0')
-        AS service
-    FROM generate_series(1, 660) AS n
-) AS named
-"""
-
-SCAN_ROWS = """
-INSERT INTO scan (team_id, account_id, kind, status, options, trigger_kind, queued_at, started_at,
-                  finished_at, progress, counts)
-SELECT account.team_id, account.id, 'cloud', 'completed', '{}', 'manual', at, at,
-       at + interval '5 minutes', 100, '{}'
-FROM account, generate_series(1, $1) AS n,
-     LATERAL (SELECT now() - make_interval(days => $2) * (1 - n::float / $1) AS at) AS moment
-ORDER BY n, account.id
-"""
-
-COVERAGE = """
-INSERT INTO check_coverage (account_id, source, check_id, region, scan_id, at)
-SELECT account.id, 'prowler', check_definition.check_id, 'region-' || lpad(r::text, 2, '0'),
-       last.id, now()
-FROM account, check_definition, generate_series(1, 17) AS r,
-     LATERAL (SELECT id FROM scan WHERE scan.account_id = account.id ORDER BY id DESC LIMIT 1)
-        AS last
-"""
-
-PREPARE = """
-CREATE TEMP TABLE numbered_account AS
-    SELECT row_number() OVER (ORDER BY id) AS n, * FROM account;
-CREATE TEMP TABLE numbered_check AS
-    SELECT dense_rank() OVER (ORDER BY service) AS s,
-           row_number() OVER (PARTITION BY service ORDER BY check_id) AS n,
-           count(*) OVER (PARTITION BY service) AS of, *
-    FROM check_definition;
-CREATE TEMP TABLE numbered_scan AS
-    SELECT row_number() OVER (PARTITION BY account_id ORDER BY id) AS n, id, account_id FROM scan;
-CREATE UNIQUE INDEX ON numbered_account (n);
-CREATE UNIQUE INDEX ON numbered_check (s, n);
-CREATE UNIQUE INDEX ON numbered_scan (account_id, n);
-ANALYZE numbered_account, numbered_check, numbered_scan;
-SELECT setseed(0.5);
-"""
-
-# A resource has eight findings, of checks of one service. The biggest account has 20 % of them,
-# the smallest 1 %; two regions have half; six in ten pass. Oldest first, as scans write them.
-FINDINGS = """
-WITH drawn AS MATERIALIZED (
-    SELECT i, random() AS of_check, random() AS of_status, random() AS of_state,
-           i / 8 AS resource
-    FROM generate_series($1::bigint, $2::bigint) AS i
-), chosen AS (
-    SELECT i, of_check, of_status, of_state, resource,
-           1 + floor(20 * power((resource * 7919 % 1000) / 1000.0::float8, 1.8))::bigint AS account,
-           1 + floor(services * power((resource * 31337 % 1000) / 1000.0::float8, 1.7))::bigint
-               AS s,
-           CASE WHEN resource * 104729 % 100 < 30 THEN 1 WHEN resource * 104729 % 100 < 50 THEN 2
-                ELSE 3 + resource * 104729 % 15 END AS region,
-           make_interval(secs => -86400.0 * $4 * (1 - i::float / $3)) AS shift,
-           greatest(1, ceil(i::float / $3 * $5))::bigint AS scan
-    FROM drawn, (SELECT max(s) AS services FROM numbered_check) AS counted
+SEVERITIES = {
+    Severity.CRITICAL: 6,
+    Severity.HIGH: 22,
+    Severity.MEDIUM: 48,
+    Severity.LOW: 20,
+    Severity.INFORMATIONAL: 4,
+}
+STATUSES = {FindingStatus.PASS: 62, FindingStatus.FAIL: 35, FindingStatus.MANUAL: 3}
+TITLES = (
+    "resources are not publicly accessible",
+    "resources are encrypted at rest with a customer-managed key",
+    "logging is enabled and kept for a year",
+    "permissions follow least privilege",
 )
-INSERT INTO finding
-    (id, team_id, account_id, identity, first_scan_id, seen_scan_id, first_seen_at, seen_at,
-     resolved_at, gone_at, severity, status, state, ordinal, source, provider, check_id, service,
-     region, resource_uid, resource_name, resource_type, detail)
-SELECT uuidv7(shift + interval '1 second'), a.team_id, a.id, md5(i::text)::uuid, s.id, s.id,
-       now() + shift, now() + shift,
-       CASE WHEN of_status < 0.62 THEN now() + shift END,
-       CASE WHEN of_state < 0.02 THEN now() END,
-       c.severity,
-       (CASE WHEN of_status < 0.62 THEN 'pass' WHEN of_status < 0.97 THEN 'fail'
-             ELSE 'manual' END)::finding_status,
-       (CASE WHEN of_status < 0.62 OR of_state < 0.02 THEN 'resolved'
-             WHEN of_state < 0.05 THEN 'muted' ELSE 'open' END)::finding_state,
-       0, 'prowler', 'aws', c.check_id, c.service, 'region-' || lpad(region::text, 2, '0'),
-       'arn:aws:' || c.service || ':region-' || region || ':' || a.uid || ':thing/'
-           || (ARRAY['payments', 'billing', 'search', 'images', 'frontend', 'etl', 'ml', 'audit',
-                     'legacy', 'internal'])[1 + resource % 10] || '-' || resource,
-       (ARRAY['payments', 'billing', 'search', 'images', 'frontend', 'etl', 'ml', 'audit',
-              'legacy', 'internal'])[1 + resource % 10] || '-' || resource,
-       'thing',
-       'The resource does not have what the check asks for, as its configuration of '
-           || to_char(now() + shift, 'YYYY-MM-DD') || ' says.'
-FROM chosen
-JOIN numbered_account AS a ON a.n = account
-JOIN numbered_check AS first ON first.s = chosen.s AND first.n = 1
-JOIN numbered_check AS c ON c.s = chosen.s AND c.n = 1 + floor(of_check * first.of)::bigint
-JOIN numbered_scan AS s ON s.account_id = a.id AND s.n = scan
-"""
+TEAMS = [
+    "payments",
+    "billing",
+    "search",
+    "images",
+    "frontend",
+    "etl",
+    "models",
+    "audit",
+    "legacy",
+    "internal",
+]
 
-EVENTS = """
-INSERT INTO finding_event (finding_id, at, scan_id, transition)
-SELECT id, first_seen_at, first_scan_id, 'opened' FROM finding
+PLAIN = """
+CREATE TABLE plain_finding (
+    id uuid, account_id uuid, scan_id uuid, source text, service text, region text, check_id text,
+    title text, severity severity, status finding_status, state finding_state, resource_uid text,
+    resource_name text, detail text, first_seen_at timestamptz
+)
 """
+PLAIN_INDEXES = ("id", "account_id", "scan_id", "service", "region", "check_id", "severity",
+                 "status", "state", "resource_uid", "first_seen_at")  # fmt: skip
+
+
+def checks() -> list[CheckText]:
+    """The checks: a few services have most of them, as EC2 and IAM do."""
+    drawn = random.Random(1)  # noqa: S311 (data, not a secret)
+    made = []
+    for number in range(CHECKS):
+        service = f"service{1 + int(SERVICES * (number / CHECKS) ** 1.7):02}"
+        made.append(
+            CheckText(
+                source="prowler",
+                provider=Provider.AWS,
+                check_id=f"{service}_check_{number}",
+                title=f"Ensure that {service} {TITLES[number % 4]} ({number})",
+                severity=drawn.choices([*SEVERITIES], [*SEVERITIES.values()])[0],
+                service=service,
+                description="What it means. " * 20,
+                risk="What may happen. " * 20,
+                remediation="What to do. " * 30,
+                frameworks={"CIS-5.0": ["1.1"], "ISO27001-2022": ["A.5.1"]},
+            )
+        )
+    return made
 
 
 async def fill(url: str, data_dir: Path, rows: int) -> str:
@@ -150,36 +107,142 @@ async def fill(url: str, data_dir: Path, rows: int) -> str:
     if await process.wait() != 0:
         raise RuntimeError("storage.bootstrap failed.")
     connection = await asyncpg.connect(url)
+    database = Database.open(url)
     try:
         if not await connection.fetchval("SELECT count(*) FROM account"):
-            await _insert(connection, rows)
-            await connection.execute("ANALYZE finding_count")
-            await _fold(connection, url)
+            await connection.execute(PLAIN)
+            stored = await _scan_everything(database, connection, rows)
+            for column in PLAIN_INDEXES:
+                await connection.execute(f"CREATE INDEX ON plain_finding ({column})")
             await connection.execute("VACUUM ANALYZE")
-            print(f"Filled in {time.perf_counter() - began:.0f} s", flush=True)
+            print(f"{stored:,} findings stored in {time.perf_counter() - began:.0f} s", flush=True)
     finally:
         await connection.close()
+        await database.close()
     return (data_dir / "admin.key").read_text().strip()
 
 
-async def _insert(connection: asyncpg.Connection[asyncpg.Record], rows: int) -> None:
-    await connection.execute(ACCOUNTS)
-    await connection.execute(CHECKS)
-    await connection.execute(SCAN_ROWS, SCANS, DAYS)
-    await connection.execute(COVERAGE)
-    await connection.execute(PREPARE)
-    for first in range(1, rows + 1, BATCH):
-        last = min(first + BATCH - 1, rows)
-        await connection.execute(FINDINGS, first, last, rows, DAYS, SCANS)
-    await connection.execute(EVENTS)
+async def _scan_everything(
+    database: Database, connection: asyncpg.Connection[asyncpg.Record], rows: int
+) -> int:
+    texts = checks()
+    weights = [(1 + number) ** -0.7 for number in range(ACCOUNTS)]
+    team_id: UUID = await connection.fetchval("SELECT id FROM team")
+    async with database.transaction() as session:
+        await upsert_checks(session, texts)
+    account_ids = [await _account(database, team_id, number) for number in range(ACCOUNTS)]
+    stored = 0
+    for scan in range(SCANS):
+        at = datetime.now(UTC) - timedelta(days=DAYS) * (1 - (scan + 1) / SCANS)
+        for number, account_id in enumerate(account_ids):
+            wanted = int(rows * weights[number] / sum(weights) / SCANS)
+            drawn = random.Random(1000 * scan + number)  # noqa: S311 (data, not a secret)
+            findings = list(_findings(drawn, texts, number, scan, wanted))
+            await _store(database, team_id, account_id, findings, texts, scan, at)
+            stored += len(findings)
+        print(f"{stored:,} of {rows:,}", file=sys.stderr, flush=True)
+    return stored
 
 
-async def _fold(connection: asyncpg.Connection[asyncpg.Record], url: str) -> None:
-    """What the end of each scan does."""
-    database = Database.open(url)
-    try:
-        for account in await connection.fetch("SELECT id, team_id FROM account"):
-            async with database.transaction() as session:
-                await fold_counts(session, account["team_id"], account["id"])
-    finally:
-        await database.close()
+async def _account(database: Database, team_id: UUID, number: int) -> UUID:
+    new = NewAccount(
+        name=f"account-{number}", provider=Provider.AWS, credentials=EnvironmentCredentials()
+    )
+    now = datetime.now(UTC)
+    async with database.transaction() as session:
+        account = await accounts.create_account(session, team_id, new, at=now)
+        uid = f"{number:012}"
+        await accounts.record_identity(
+            session, account.id, uid=uid, home_region="region-01", at=now
+        )
+    return account.id
+
+
+def _findings(
+    drawn: random.Random, texts: list[CheckText], account: int, scan: int, wanted: int
+) -> Iterator[ObservedFinding]:
+    """Verdicts on resources: two regions have half of them, a few services most."""
+    by_service: dict[str, list[CheckText]] = {}
+    for text in texts:
+        by_service.setdefault(text.service, []).append(text)
+    mine = [own for rank, own in enumerate(by_service.values()) if rank % SCANS == scan]
+    weights = [(1 + rank) ** -0.6 for rank in range(len(mine))]
+    resource = 0
+    while wanted > 0:
+        resource += 1
+        own = drawn.choices(mine, weights)[0]
+        region = drawn.choices(range(1, REGIONS + 1), [30, 20] + [50 / 15] * 15)[0]
+        name = f"{drawn.choice(TEAMS)}-{scan}-{resource}"
+        service = own[0].service
+        uid = f"arn:aws:{service}:region-{region:02}:{account:012}:thing/{name}"
+        for text in drawn.sample(own, min(len(own), FINDINGS_OF_A_RESOURCE, wanted)):
+            wanted -= 1
+            yield ObservedFinding(
+                check_id=text.check_id,
+                service=service,
+                region=f"region-{region:02}",
+                resource_uid=uid,
+                resource_name=name,
+                resource_type="thing",
+                severity=text.severity,
+                status=drawn.choices([*STATUSES], [*STATUSES.values()])[0],
+                detail=f"Thing {name} does not have what {text.check_id} asks for: its "
+                "configuration was looked at and is described here in a sentence or two.",
+            )
+
+
+async def _store(
+    database: Database,
+    team_id: UUID,
+    account_id: UUID,
+    findings: list[ObservedFinding],
+    texts: list[CheckText],
+    scan_number: int,
+    at: datetime,
+) -> None:
+    shard = scan_state.PlannedShard(
+        kind=TaskKind.COMPLIANCE, key="shard", title="Shard", batch=0, plan={}
+    )
+    async with database.transaction() as session:
+        scan, _ = await scans.create_scan(
+            session, team_id, NewScan(account_id=account_id),
+            trigger=ScanTrigger(), idempotency_key=None, at=at,
+        )  # fmt: skip
+        await scan_state.claim_account(session, scan.id, at=at)
+        await scan_state.write_plan(session, scan.id, [shard], notes=[])
+        await scan_state.start_task(session, scan.id, "shard", at=at, attempt=1)
+    target = staging.StagingTarget(
+        scan_id=scan.id, key="shard", team_id=team_id, account_id=account_id,
+        account_uid=str(account_id), provider=Provider.AWS, source="prowler",
+    )  # fmt: skip
+    covered = sorted({CoveredCheck(each.check_id, each.region) for each in findings})
+    titles = {text.check_id: text.title for text in texts}
+    async with database.copying() as connection:
+        staged = 0
+        for start in range(0, len(findings), STAGED_AT_ONCE):
+            part = findings[start : start + STAGED_AT_ONCE]
+            staged += await staging.stage_findings(connection, target, part)
+        pairs = await staging.stage_coverage(connection, target, covered)
+        await connection.copy_records_to_table(
+            "plain_finding",
+            records=(_plain(each, account_id, scan.id, titles, at) for each in findings),
+        )
+    async with database.transaction() as session:
+        coverage = Coverage(planned=len(covered), run=len(covered))
+        await scan_state.report_task(
+            session, scan.id, "shard", coverage=coverage, rows=staged, covered=pairs
+        )
+        await merge_shard(session, scan.id, "shard", at=at)
+    async with database.transaction() as session:
+        await scan_state.end_scan(session, ScanEnd(scan_id=scan.id), at=at)
+
+
+def _plain(
+    each: ObservedFinding, account_id: UUID, scan_id: UUID, titles: dict[str, str], at: datetime
+) -> tuple[Any, ...]:
+    state = "resolved" if each.status is FindingStatus.PASS else "open"
+    return (
+        *(uuid4(), account_id, scan_id, "prowler", each.service, each.region, each.check_id),
+        *(titles[each.check_id], each.severity.value, each.status.value, state),
+        *(each.resource_uid, each.resource_name, each.detail, at),
+    )

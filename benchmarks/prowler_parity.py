@@ -214,7 +214,8 @@ async def main(arguments: list[str] | None = None) -> int:
             from tests.support.cloud import demo_cloud
 
             os.environ.update(stack.enter_context(demo_cloud()).environment)
-        env = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        ours_too = ("AWS_", "PROWLER_AWS_")
+        env = {name: value for name, value in os.environ.items() if name.startswith(ours_too)}
         env |= {
             "AWS_DEFAULT_REGION": options.home_region,
             "PROWLER_SKIP_OUTBOUND_HOST_CHECK": "true",

@@ -248,7 +248,7 @@ def explain_record(
         return ScannerMissing(
             f"Prowler's environment is incomplete: {detail}",
             fix="Run `cloudsweep scanners install prowler` on this worker; accounts other than "
-            "AWS need it with --full.",
+            "AWS need it with --all-providers.",
         )
     if code == "scope":
         return ScopeInvalid(f"{detail}.", field="checks")

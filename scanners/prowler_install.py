@@ -164,12 +164,14 @@ def set_up(settings: Settings, *, full: bool = False) -> Path:
 
 
 def main() -> None:
-    """`python -m scanners.prowler_install [--full]`: install where the settings expect it."""
+    """`python -m scanners.prowler_install [--all-providers]`: install where the settings expect it."""
     parser = argparse.ArgumentParser(prog="scanners.prowler_install", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="all providers, about 2 GB")
+    parser.add_argument(
+        "--all-providers", action="store_true", help="Azure, GCP and Kubernetes too, about 2 GB"
+    )
     options = parser.parse_args()
     try:
-        python = set_up(get_settings(), full=options.full)
+        python = set_up(get_settings(), full=options.all_providers)
     except ScannerMissing as error:
         sys.exit(f"{error.message}\n{error.fix or ''}")
     sys.stdout.write(f"Prowler {PROWLER_VERSION} is ready: {python}\n")

@@ -164,7 +164,7 @@ def set_up(settings: Settings, *, full: bool = False) -> Path:
 
 
 def main() -> None:
-    """`python -m scanners.prowler_install [--all-providers]`: install where the settings expect it."""
+    """`python -m scanners.prowler_install`: set up where the settings expect it."""
     parser = argparse.ArgumentParser(prog="scanners.prowler_install", description=__doc__)
     parser.add_argument(
         "--all-providers", action="store_true", help="Azure, GCP and Kubernetes too, about 2 GB"

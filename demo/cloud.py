@@ -104,6 +104,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
 
+    # The accounts here are made up; whatever the shell knows of real ones is no business of ours.
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
     # Everything is in memory and meant to be lost, so the quickest end is the cleanest.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))

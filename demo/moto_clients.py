@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import botocore.session
 import moto.core.utils as moto_utils
 from botocore import UNSIGNED
@@ -21,6 +20,8 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from moto.core.loaders import create_loader
 from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from demo.aws_session import isolated_session
 
 
 class Clients:
@@ -32,7 +33,7 @@ class Clients:
         moto_utils.create_loader = lambda: loader  # type: ignore[attr-defined]  # not in __all__
         botocore.session.create_loader = lambda *_: loader
         self._app = app
-        self._session = boto3.Session()
+        self._session = isolated_session()
         self._of_service: dict[str, Any] = {}
         self._clients: dict[tuple[str, str, str], Any] = {}
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -23,9 +22,9 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import boto3
 
 from demo import cloud
+from demo.aws_session import isolated_session
 from demo.steampipe_standin_rows import TYPES, ClientOf, TableRows, columns_of, read_everything
 from demo.steampipe_standin_tables import SOURCES
 
@@ -149,12 +148,12 @@ def over_http(endpoint_url: str) -> Callable[[str], ClientOf]:
     """The clients of a demo cloud that serves at `endpoint_url`."""
 
     def clients_of(account_uid: str) -> ClientOf:
-        session = boto3.Session(cloud.ACCESS_KEY_ID, cloud.SECRET_ACCESS_KEY)
+        session = isolated_session(cloud.ACCESS_KEY_ID, cloud.SECRET_ACCESS_KEY)
         if account_uid == cloud.SANDBOX:
             sts = session.client("sts", region_name=cloud.HOME_REGION, endpoint_url=endpoint_url)
             assumed = sts.assume_role(RoleArn=cloud.SANDBOX_ROLE, RoleSessionName=NAME)
             given = assumed["Credentials"]
-            session = boto3.Session(
+            session = isolated_session(
                 given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
             )
         return lambda service, region: session.client(
@@ -281,7 +280,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--database", required=True, help="PostgreSQL, as a superuser")
     parser.add_argument("--cloud", default="http://127.0.0.1:5000", help="the demo cloud's URL")
     options = parser.parse_args(arguments)
-    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     asyncio.run(_run(options))
 
 

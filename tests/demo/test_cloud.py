@@ -172,6 +172,17 @@ def test_a_port_that_is_taken_is_said_before_anything_is_seeded(changing: Runnin
     assert facts.wait_until_serving(changing.url, seconds=5)
 
 
+def test_the_shells_own_aws_settings_are_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/etc/passwd")
+    command = [sys.executable, "-m", "demo.cloud", "--port", "0", "--small"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ready ")
+        process.terminate()
+
+
 def test_a_demo_cloud_ends_with_the_process_that_started_it() -> None:
     command = [sys.executable, "-m", "demo.cloud", "--port", "0", "--until-stdin-closes"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)

@@ -95,6 +95,7 @@ class Assessment:
 
     def report(self) -> dict[str, Any]:
         """The final word: what the caller may resolve, what it must not believe, and why."""
+        self._known_failures = -1  # calls answered since may have changed what a failure means
         tainted = self.tainted()
         covered, not_assessed = [], []
         for check in self._checks:

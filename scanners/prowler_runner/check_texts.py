@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from scanners.prowler_runner.client_map import Check, ClientMap, Function, build_client_map
 
-FORMAT = 2
-"""Raised whenever what is kept, or how, changes."""
+FORMAT = hashlib.sha256(
+    b"".join(
+        Path(__file__).with_name(name).read_bytes() for name in ("check_texts.py", "client_map.py")
+    )
+).hexdigest()[:8]
+"""Of the code that decides what is kept: newer code never reads what older code kept."""
 
 
 class Texts(NamedTuple):
@@ -63,6 +69,7 @@ def build(directories: list[str], version: str, provider: str) -> Texts:
         "frameworks": _frameworks(provider),
     }
     for directory in directories:
+        _remove_others(Path(directory))
         try:
             pickled = pickle.dumps(kept, pickle.HIGHEST_PROTOCOL)
             _write(_path(directory, version, provider, "pickle"), pickled)
@@ -71,6 +78,13 @@ def build(directories: list[str], version: str, provider: str) -> Texts:
             continue
         break
     return Texts(checks, clients, configuration)
+
+
+def _remove_others(directory: Path) -> None:
+    """What other versions of Prowler or of this code kept, unless it may be in use still."""
+    for path in directory.glob("*-*.*"):
+        if FORMAT not in path.name and time.time() - path.stat().st_mtime > 7 * 24 * 3600:
+            path.unlink(missing_ok=True)
 
 
 def _plain(clients: ClientMap) -> tuple[Any, ...]:

@@ -170,15 +170,17 @@ class FailureLog:
         if _is_probe(meta.service_model, operation, status):
             self._count_outage(OTHER, code, "")
             return  # HEAD asks whether something exists: 403 and 404 are its answers
+        foreign = name in NETWORK_ERRORS and self._is_foreign_host(error)
         if name in NETWORK_ERRORS:
-            error_class = NOT_IMPLEMENTED if self._is_foreign_host(error) else UNREACHABLE
+            error_class = NOT_IMPLEMENTED if foreign else UNREACHABLE
         elif name == "ResponseParserError":
             error_class = NOT_IMPLEMENTED if self._endpoint else UNREACHABLE
         else:
             error_class = classify(
                 code, status, str(error), custom_endpoint=self._endpoint is not None
             )
-        self._count_outage(error_class, code, str(error))
+        if not foreign:
+            self._count_outage(error_class, code, str(error))
         if error_class == OTHER:
             return  # "no such policy" and its like: answers; logged as an error they count below
         # Prowler marks the clients that it made one per region, and gives each region or resource
@@ -212,7 +214,8 @@ class FailureLog:
         if status is None:  # Google's client keeps it in the response
             status = getattr(getattr(error, "resp", None), "status", None)
         if names & NETWORK_ERRORS:
-            return NOT_IMPLEMENTED if self._endpoint else UNREACHABLE
+            host = urlsplit(self._endpoint or "").hostname or ""
+            return UNREACHABLE if host in str(error) else NOT_IMPLEMENTED
         if isinstance(status, int):
             reason = f"{getattr(error, 'reason', '')} {error}"
             if status == 403 and "has not been used in project" in reason:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def _scan(job: dict[str, Any], out: Records) -> None:
 
     provider: str = job["provider"]
     _children_die_with_us()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))  # a pool for each client
     texts = load_texts(job["directories"], job["version"], provider)
     log = FailureLog(
         f"{services_directory(provider)}/",

@@ -119,11 +119,13 @@ class Stack:
         return {**inherited, **as_environment(self.settings), **located, **self._environment}
 
     async def start(self) -> None:
-        """Bring everything up, servers first; StackFailed names the part that cannot run."""
-        await self._start([self._servers()])
-        await self._bootstrap()
-        await self._start([self._extra_children])
-        await self._start([[self._api()], self._workers()])
+        """Bring everything up; StackFailed names the part that cannot run."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._start_product())
+                group.create_task(self._start([self._extra_children]))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
 
     async def failed(self) -> None:
         """Wait until a child cannot be kept running, and raise its StackFailed."""
@@ -210,12 +212,20 @@ class Stack:
             for name, command in self._program.workers
         ]
 
-    async def _start(self, tiers: Sequence[Sequence[ChildSpec]]) -> None:
+    async def _start_product(self) -> None:
+        servers = await self._start([self._servers()])
+        await self._bootstrap()
+        await self._start([[self._api()], self._workers()], needs=servers)
+
+    async def _start(
+        self, tiers: Sequence[Sequence[ChildSpec]], *, needs: Sequence[Child] = ()
+    ) -> list[Child]:
         """Start these tiers together; they are stopped one after the other, the last one first."""
-        needs = self.children
         started = [[self._child(spec, needs) for spec in tier] for tier in tiers]
         self._tiers += started
-        await asyncio.gather(*(child.start() for tier in started for child in tier))
+        children = [child for tier in started for child in tier]
+        await asyncio.gather(*(child.start() for child in children))
+        return children
 
     async def _bootstrap(self) -> None:
         had_key = self.key_file.exists()
@@ -265,8 +275,8 @@ async def embedded_stack(
 ) -> AsyncIterator[Stack]:
     """The whole stack, ready on entry; no process of it is left on exit.
 
-    `extra_children` run beside it, started after the migrations and before API and workers;
-    `environment` is added to what API and workers run with. `say` hears of restarts, a line each.
+    `extra_children` run beside it from the start, and need nothing of it; `environment` is added
+    to what API and workers run with. `say` hears of restarts, a line each.
     Raises StackFailed when a part cannot run or the data directory is in use; `Stack.failed` tells
     of a part that fails later. Cancelled while it stops, it stops without letting things drain.
     """

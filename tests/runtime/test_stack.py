@@ -329,6 +329,17 @@ async def test_extra_children_and_environment_join_the_stack(light: Settings) ->
     assert marked(light.data_dir) == []
 
 
+async def test_an_extra_child_that_cannot_start_ends_the_whole_stack(light: Settings) -> None:
+    async def port_is_taken() -> None:
+        raise StackFailed("Cannot listen on 127.0.0.1:5566: Address already in use.")
+
+    extra = ChildSpec(name="demo-cloud", command=["sleep", "600"], prepare=port_is_taken)
+    with pytest.raises(StackFailed, match="127.0.0.1:5566"):
+        async with embedded_stack(light, program=PROGRAM, extra_children=[extra]):
+            pass
+    assert marked(light.data_dir) == []
+
+
 def test_children_of_an_embedded_stack_hear_nothing_of_another_temporal(
     own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

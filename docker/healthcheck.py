@@ -11,6 +11,7 @@ import asyncio
 import http.client
 import socket
 import sys
+from typing import NoReturn
 
 from temporalio.api.enums.v1 import WorkerStatus
 from temporalio.api.workflowservice.v1 import ListWorkersRequest
@@ -18,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from contracts.errors import CloudsweepError
 from runtime import task_queues, temporal
+from runtime.exit import leave
 from runtime.settings import Settings
 
 RECENT_SECONDS = 180
@@ -61,8 +63,8 @@ async def check_worker(settings: Settings, queues: list[str]) -> str | None:
     return f"No worker of this host serves {', '.join(missing)}" if missing else None
 
 
-def main() -> int:
-    """The command line: 0 well, 1 not well and why."""
+def main() -> NoReturn:
+    """The command line: exit code 0 when well, 1 with the reason when not."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("role", choices=["api", "worker"])
     parser.add_argument("queues", nargs="*", metavar="queue")
@@ -76,8 +78,8 @@ def main() -> int:
         wrong = asyncio.run(check_worker(settings, arguments.queues))
     if wrong:
         sys.stderr.write(wrong + "\n")
-    return 1 if wrong else 0
+    leave(1 if wrong else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -166,7 +166,12 @@ class ScanLifecycleActivities:
                         key=f"discovery/{group}",
                         title=f"Inventory: {group} ({len(tables)} tables)",
                         batch=0,
-                        plan={"group": group, "regions": planning.regions},
+                        plan={
+                            "group": group,
+                            "regions": planning.regions,
+                            # What a scan of some regions does not see is not gone.
+                            "is_complete": scan.options.regions is None,
+                        },
                     )
                     for group, tables in groups.items()
                 ]

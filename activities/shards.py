@@ -122,7 +122,8 @@ class ShardActivities:
         except TargetUnreachable as error:
             raise as_application_error(error, final=_last_try()) from None
         async with self._database.copying() as connection:
-            rows = await staging.stage_coverage(connection, target, covered)
+            complete = covered if shard.plan["is_complete"] else []
+            rows = await staging.stage_coverage(connection, target, complete)
         coverage = Coverage(
             planned=len(specs),
             run=len(covered),

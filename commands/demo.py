@@ -54,30 +54,38 @@ def _running(settings: Settings) -> Iterator[Stack]:
     """The stack in a thread of its own, so that this one may wait and hear Ctrl-C."""
     from anyio.from_thread import start_blocking_portal
 
+    from demo.steampipe_standin import steampipe_url
+    from runtime.embedded.postgres import database_url
     from runtime.embedded.stack import embedded_stack
 
-    environment = {}
+    environment, inventory = {}, None
     if settings.database_url is None and settings.steampipe_url is None:
-        environment["CLOUDSWEEP_STEAMPIPE_URL"] = _stand_in_url(settings)
+        inventory = database_url(settings.data_dir.resolve())
+        environment["CLOUDSWEEP_STEAMPIPE_URL"] = steampipe_url(inventory)
     stack = embedded_stack(
-        settings, extra_children=[_demo_cloud(settings)], environment=environment, say=say
+        settings,
+        extra_children=[_demo_cloud(settings, inventory)],
+        environment=environment,
+        say=say,
     )
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(stack) as running:
-        if environment:
-            portal.call(_fill_stand_in, running, settings)
         yield running
 
 
-def _demo_cloud(settings: Settings) -> ChildSpec:
+def _demo_cloud(settings: Settings, inventory: str | None) -> ChildSpec:
+    """The demo cloud; given a PostgreSQL it also fills the stand-in for Steampipe there."""
     from runtime.embedded import ports
     from runtime.embedded.children import ChildSpec
 
     async def port_is_free() -> None:
         ports.require_free_port("127.0.0.1", settings.demo_port, "CLOUDSWEEP_DEMO_PORT")
 
+    command = [sys.executable, "-P", "-m", "demo.cloud", "--port", str(settings.demo_port)]
+    if inventory is not None:
+        command += ["--steampipe", inventory]
     return ChildSpec(
         name="demo-cloud",
-        command=(sys.executable, "-P", "-m", "demo.cloud", "--port", str(settings.demo_port)),
+        command=command,
         prepare=port_is_free,
         ready=ports.http_ready(f"{_endpoint(settings)}/demo-cloud"),
         ready_seconds=180,
@@ -86,20 +94,6 @@ def _demo_cloud(settings: Settings) -> ChildSpec:
 
 def _endpoint(settings: Settings) -> str:
     return f"http://127.0.0.1:{settings.demo_port}"
-
-
-def _stand_in_url(settings: Settings) -> str:
-    from demo.steampipe_standin import steampipe_url
-    from runtime.embedded.postgres import database_url
-
-    return steampipe_url(database_url(settings.data_dir.resolve()))
-
-
-async def _fill_stand_in(stack: Stack, settings: Settings) -> None:
-    from demo.steampipe_standin import fill, over_http, prepare
-
-    await prepare(stack.database_url)
-    await fill(stack.database_url, over_http(_endpoint(settings)))
 
 
 def _scan(api: Api, settings: Settings, *, full: bool) -> Row:

@@ -334,7 +334,7 @@ async def test_an_extra_child_that_cannot_start_ends_the_whole_stack(light: Sett
         raise StackFailed("Cannot listen on 127.0.0.1:5566: Address already in use.")
 
     extra = ChildSpec(name="demo-cloud", command=["sleep", "600"], prepare=port_is_taken)
-    with pytest.raises(StackFailed, match="127.0.0.1:5566"):
+    with pytest.raises(StackFailed, match=r"127\.0\.0\.1:5566"):
         async with embedded_stack(light, program=PROGRAM, extra_children=[extra]):
             pass
     assert marked(light.data_dir) == []

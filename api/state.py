@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.engine import Engine
 from runtime.settings import Settings
 from storage.database import Database
+
+
+STREAMS: Final = 200
+"""Streams of events that one process serves at a time; each asks PostgreSQL once a second."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Services:
     engine: Engine
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process was told to stop, so that endless answers end."""
+    streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STREAMS))
 
 
 def services(request: Request) -> Services:

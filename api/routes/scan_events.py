@@ -13,7 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api import scan_control
 from api.auth import Viewer
-from api.problems import described
+from api.problems import Refusal, described
 from api.routes import BASE
 from api.state import Services, Shared
 from contracts.errors import DatabaseUnavailable, NotFound
@@ -27,6 +27,18 @@ LIFETIME_SECONDS: Final = 3600.0
 """A stream ends after this; clients of server-sent events come back by themselves."""
 
 
+async def _one_of_few(shared: Shared) -> AsyncIterator[None]:
+    if shared.streams.locked():
+        raise Refusal(
+            503,
+            "This server follows as many scans as it can.",
+            code="too_many_streams",
+            fix="Ask `GET /scans/{id}` now and then instead, or try again later.",
+        )
+    async with shared.streams:
+        yield
+
+
 async def _first_look(scan_id: UUID, caller: Viewer, shared: Shared) -> Scan:
     # A dependency, so that a scan of nobody is a 404 and not an empty stream.
     async with shared.database.transaction() as session:
@@ -37,6 +49,7 @@ async def _first_look(scan_id: UUID, caller: Viewer, shared: Shared) -> Scan:
     "/{scan_id}/events",
     response_class=EventSourceResponse,
     responses=described(404),
+    dependencies=[Depends(_one_of_few)],
     summary="Follow a scan",
 )
 async def follow_scan(

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.routes import scan_events
+from api.state import STREAMS
 from tests.api.scripted import Script
 
 
@@ -77,6 +78,20 @@ async def test_a_stream_has_a_bounded_life(
     async with asyncio.timeout(60):
         events = await read(viewer, scan["id"])
     assert [kind for kind, _ in events] == ["scan"]
+
+
+async def test_a_server_follows_no_more_scans_than_it_can(
+    app: FastAPI, viewer: httpx.AsyncClient, scan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_events, "LIFETIME_SECONDS", 0.2)
+    streams = app.state.services.streams
+    for _ in range(STREAMS):
+        await streams.acquire()
+    refused = await viewer.get(f"scans/{scan['id']}/events")
+    assert (refused.status_code, refused.json()["code"]) == (503, "too_many_streams")
+    streams.release()
+    for _ in range(3):  # each gives its place back
+        assert await read(viewer, scan["id"])
 
 
 async def test_a_stream_ends_when_the_process_is_told_to_stop(

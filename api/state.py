@@ -15,7 +15,6 @@ from api.engine import Engine
 from runtime.settings import Settings
 from storage.database import Database
 
-
 STREAMS: Final = 200
 """Streams of events that one process serves at a time; each asks PostgreSQL once a second."""
 

@@ -18,6 +18,7 @@ from contracts.base import Page
 from contracts.errors import Conflict, NotFound
 from contracts.vocabulary import Provider, ScanStatus
 from storage import cursors
+from storage.finding_counts import fold_counts
 from storage.tables import AccountRow, ScanRow
 
 _CREDENTIALS: TypeAdapter[Credentials] = TypeAdapter(Credentials)
@@ -127,6 +128,7 @@ async def delete_account(session: AsyncSession, team_id: UUID, account_id: UUID)
         raise Conflict(f"Scan {scan_id} of this account has not ended.", fix="Cancel it first.")
     for statement in _DELETIONS:
         await session.execute(text(statement), {"account_id": account_id})
+    await fold_counts(session, team_id, account_id)
     await session.execute(delete(ScanRow).where(ScanRow.account_id == account_id))
     await session.execute(delete(AccountRow).where(AccountRow.id == account_id))
 
@@ -136,11 +138,22 @@ _DELETIONS = (
         f"DELETE FROM {table} WHERE scan_id IN (SELECT id FROM scan WHERE account_id = :account_id)"  # noqa: S608
         for table in ("finding_staging", "resource_staging", "coverage_staging")
     ),
-    "DELETE FROM finding_event USING finding"
-    " WHERE finding.account_id = :account_id AND finding_event.finding_id = finding.id",
-    "DELETE FROM finding WHERE account_id = :account_id",
-    "DELETE FROM finding_subject WHERE account_id = :account_id",
+    # A resource that another account's findings are about, too, is still to be found.
+    "DELETE FROM finding_subject AS subject USING finding JOIN check_coverage AS place"
+    " ON place.id = finding.coverage_id"
+    " WHERE place.account_id = :account_id AND finding.resource_uid = subject.resource_uid"
+    " AND finding.team_id = subject.team_id AND NOT EXISTS ("
+    "  SELECT FROM finding AS other JOIN check_coverage AS elsewhere"
+    "  ON elsewhere.id = other.coverage_id"
+    "  WHERE other.resource_uid = subject.resource_uid AND other.team_id = subject.team_id"
+    "  AND elsewhere.account_id <> :account_id)",
+    "DELETE FROM finding_event USING finding JOIN check_coverage AS place"
+    " ON place.id = finding.coverage_id"
+    " WHERE place.account_id = :account_id AND finding_event.finding_id = finding.id",
+    "DELETE FROM finding USING check_coverage AS place"
+    " WHERE place.account_id = :account_id AND place.id = finding.coverage_id",
     "DELETE FROM check_coverage WHERE account_id = :account_id",
+    "DELETE FROM type_coverage WHERE account_id = :account_id",
     "DELETE FROM resource WHERE account_id = :account_id",
 )
 

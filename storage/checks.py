@@ -74,7 +74,7 @@ async def list_checks(
     if framework is not None:
         query = query.where(or_(*(CheckRow.frameworks.has_key(name) for name in framework)))
     if q is not None:
-        query = query.where(says(q))
+        query = query.where(_says(q))
     after = cursors.decode("checks", cursor, [str, str, str])
     if after is not None:
         query = query.where(tuple_(*KEY) > tuple_(*after))
@@ -108,8 +108,13 @@ async def find_check(
     return None if row is None else _shown(row)
 
 
-def says(q: str) -> ColumnElement[bool]:
-    """Checks that have this text anywhere in their id or title, in whatever case."""
+async def check_ids_that_say(session: AsyncSession, q: str) -> list[str]:
+    """The checks that have this text anywhere in their id or title, in whatever case."""
+    query = select(CheckRow.check_id).where(_says(q)).distinct().order_by(CheckRow.check_id)
+    return list(await session.scalars(query))
+
+
+def _says(q: str) -> ColumnElement[bool]:
     return or_(
         CheckRow.check_id.icontains(q, autoescape=True),
         CheckRow.title.icontains(q, autoescape=True),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,56 +17,66 @@ SHOWN = text("gone_at IS NULL OR status <> 'pass'")
 """Findings that lists and counts show: a pass whose resource is gone tells nobody anything."""
 
 
+class CheckCoverageRow(Base):
+    """One check in one region of an account: what findings point at, and when the check last
+    completed there, in which scan (null: never). Findings are far more than these."""
+
+    __tablename__ = "check_coverage"
+    __table_args__ = (
+        UniqueConstraint(
+            "account_id", "source", "check_id", "region", name="check_coverage_place_key"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    team_id: Mapped[UUID]
+    account_id: Mapped[UUID]
+    source: Mapped[str]
+    provider: Mapped[str]
+    check_id: Mapped[str]
+    region: Mapped[str]
+    service: Mapped[str]
+    scan_id: Mapped[UUID | None]
+    at: Mapped[datetime | None]
+
+
 class FindingRow(Base):
     """The current state of one check on one resource.
 
-    `identity` is a digest (storage/merge/identity.py), `ordinal` tells apart what shares one. The
-    id's time is at or after `first_seen_at`, so that newest first is the order of ids. `seen_at`
-    and `seen_scan_id` are stamped when the row is written anyway; an unchanged finding was last
-    seen when its check last completed in its region (`check_coverage`).
+    The id is the finding's identity: a digest (storage/merge/identity.py), so ids are spread evenly
+    and say nothing of time. `seen_at` and `seen_scan_id` are stamped when the row is written
+    anyway; an unchanged finding was last seen when its check last completed in its region.
     """
 
     __tablename__ = "finding"
     __table_args__ = (
-        UniqueConstraint("identity", "ordinal"),
-        Index("finding_place_idx", "account_id", "check_id", "region"),
-        Index("finding_resource_idx", "team_id", "resource_uid"),
+        # In the order of lists, for filters that match much of a severity.
+        Index("finding_worst_idx", "team_id", "severity", "id", postgresql_where=SHOWN),
+        # For merging, and for filters that match little. Few distinct keys: a few bytes a row.
+        Index("finding_place_idx", "coverage_id", "severity", "status", "state"),
+        # The hash of a long text costs half as much to keep as the text.
+        Index("finding_resource_idx", text("hashtext(resource_uid)")),
+        # Rows of one scan lie together: almost free to keep.
         Index(
-            "finding_worst_idx",
-            *("team_id", "severity", "status", "state", "id"),
-            postgresql_where=SHOWN,
-        ),
-        Index(
-            "finding_service_idx",
-            *("account_id", "service", "region", "severity", "status", "state", "id"),
-            postgresql_where=SHOWN,
-        ),
-        Index(
-            "finding_check_idx",
-            *("team_id", "check_id", "severity", "status", "state", "id"),
-            postgresql_where=SHOWN,
+            "finding_time_idx",
+            *("first_seen_at", "first_scan_id", "seen_scan_id"),
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
         ),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
     team_id: Mapped[UUID]
-    account_id: Mapped[UUID]
-    identity: Mapped[UUID]
-    first_scan_id: Mapped[UUID]
-    seen_scan_id: Mapped[UUID]
     first_seen_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     resolved_at: Mapped[datetime | None]
     gone_at: Mapped[datetime | None]
+    coverage_id: Mapped[int]
     severity: Mapped[Severity] = mapped_column(SEVERITY)
     status: Mapped[FindingStatus] = mapped_column(STATUS)
     state: Mapped[FindingState] = mapped_column(STATE)
-    ordinal: Mapped[int]
-    source: Mapped[str]
-    provider: Mapped[str]
-    check_id: Mapped[str]
-    service: Mapped[str]
-    region: Mapped[str]
+    first_scan_id: Mapped[UUID]
+    seen_scan_id: Mapped[UUID]
     resource_uid: Mapped[str]
     resource_name: Mapped[str]
     resource_type: Mapped[str]
@@ -74,13 +84,24 @@ class FindingRow(Base):
 
 
 class FindingEventRow(Base):
-    """Every transition of a finding; append-only, in the order of ids."""
+    """Every transition of a finding after it was opened; append-only, in the order of ids.
+
+    How it was opened stands in the finding itself: a row for that would double what a first scan
+    writes and say nothing new.
+    """
 
     __tablename__ = "finding_event"
-    __table_args__ = (Index("finding_event_scan_idx", "scan_id"),)
+    __table_args__ = (
+        Index(
+            "finding_event_scan_idx",
+            "scan_id",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
+    )
 
     finding_id: Mapped[UUID] = mapped_column(primary_key=True)
-    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     at: Mapped[datetime]
     scan_id: Mapped[UUID | None]
     transition: Mapped[FindingTransition] = mapped_column(TRANSITION)
@@ -90,19 +111,42 @@ class FindingEventRow(Base):
 
 
 class FindingCountRow(Base):
-    """How many findings lists show, by everything that `GET /findings/summary` counts.
+    """How many findings lists show, for each check and region of an account.
 
     Triggers on `finding` append what a statement changed, so many rows may share a key: their sum
     counts. Appending takes no lock that another writer waits for; `fold_counts` sums them up.
-    Rows without an account count the whole team, so that its summary need not read every account's.
     """
 
     __tablename__ = "finding_count"
-    __table_args__ = (Index("finding_count_idx", "team_id", "account_id"),)
+    __table_args__ = (
+        Index("finding_count_account_idx", "account_id"),
+        Index("finding_count_check_idx", "team_id", "check_id"),
+        Index("finding_count_service_idx", "team_id", "severity", "service"),
+        Index("finding_count_region_idx", "team_id", "severity", "region"),
+    )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    coverage_id: Mapped[int]
     team_id: Mapped[UUID]
-    account_id: Mapped[UUID | None]
+    account_id: Mapped[UUID]
+    source: Mapped[str]
+    check_id: Mapped[str]
+    service: Mapped[str]
+    region: Mapped[str]
+    severity: Mapped[Severity] = mapped_column(SEVERITY)
+    status: Mapped[FindingStatus] = mapped_column(STATUS)
+    state: Mapped[FindingState] = mapped_column(STATE)
+    n: Mapped[int] = mapped_column(BigInteger)
+
+
+class FindingTotalRow(Base):
+    """The same for a whole team, so that its summary need not read every account's counts."""
+
+    __tablename__ = "finding_total"
+    __table_args__ = (Index("finding_total_team_idx", "team_id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    team_id: Mapped[UUID]
     source: Mapped[str]
     service: Mapped[str]
     region: Mapped[str]
@@ -120,38 +164,32 @@ class FindingSubjectRow(Base):
 
     __tablename__ = "finding_subject"
     __table_args__ = (
-        Index("finding_subject_idx", "account_id", "resource_uid"),
+        Index("finding_subject_uid_idx", "resource_uid"),
         Index("finding_subject_words_idx", "words", postgresql_using="gin"),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     team_id: Mapped[UUID]
-    account_id: Mapped[UUID]
     resource_uid: Mapped[str]
     resource_name: Mapped[str]
     words: Mapped[Any] = mapped_column(TSVECTOR)
 
 
-class CheckCoverageRow(Base):
-    """When a check last completed in a region of an account, and in which scan.
+class TypeCoverageRow(Base):
+    """When discovery last read a type of resource completely in an account."""
 
-    A type of discovery that was read completely is a row too: the type, region "".
-    """
-
-    __tablename__ = "check_coverage"
-    __table_args__ = (Index("check_coverage_scan_idx", "scan_id"),)
+    __tablename__ = "type_coverage"
 
     account_id: Mapped[UUID] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(primary_key=True)
-    check_id: Mapped[str] = mapped_column(primary_key=True)
-    region: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(primary_key=True)
     scan_id: Mapped[UUID]
     at: Mapped[datetime]
 
 
 class ResourceRow(Base):
     """The inventory. `seen_at` is stamped only when the row is written anyway: an unchanged
-    resource was last seen when its type was last read completely (`check_coverage`)."""
+    resource was last seen when its type was last read completely (`type_coverage`)."""
 
     __tablename__ = "resource"
     __table_args__ = (

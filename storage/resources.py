@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +14,8 @@ from contracts.errors import NotFound
 from contracts.resources import Resource, ResourceFilter
 from contracts.vocabulary import Provider
 from storage import cursors
-from storage.finding_tables import CheckCoverageRow, ResourceRow
+from storage.finding_filters import tsquery
+from storage.finding_tables import ResourceRow, TypeCoverageRow
 
 
 async def list_resources(
@@ -59,20 +59,17 @@ async def get_resource(session: AsyncSession, team_id: UUID, resource_id: UUID) 
 
 def _says(q: str) -> ColumnElement[bool]:
     """Words that the resource's name and uid begin with."""
-    words = [word for word in re.split(r"[\W_]+", q.lower()) if word]
-    asked = cast(literal(" & ".join(f"'{word}':*" for word in words)), TSQUERY)
-    return ResourceRow.words.op("@@")(asked)
+    return ResourceRow.words.op("@@")(cast(literal(tsquery(q)), TSQUERY))
 
 
 def _with_coverage() -> Select[*tuple[Any, ...]]:
-    return select(ResourceRow, CheckCoverageRow.at.label("covered_at")).outerjoin(
-        CheckCoverageRow,
+    return select(ResourceRow, TypeCoverageRow.at.label("covered_at")).outerjoin(
+        TypeCoverageRow,
         and_(
             ResourceRow.gone_at.is_(None),
-            CheckCoverageRow.account_id == ResourceRow.account_id,
-            CheckCoverageRow.source == ResourceRow.source,
-            CheckCoverageRow.check_id == ResourceRow.type,
-            CheckCoverageRow.region == "",
+            TypeCoverageRow.account_id == ResourceRow.account_id,
+            TypeCoverageRow.source == ResourceRow.source,
+            TypeCoverageRow.type == ResourceRow.type,
         ),
     )
 

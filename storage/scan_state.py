@@ -25,6 +25,7 @@ from contracts.scans import (
 )
 from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
 from storage.finding_counts import fold_counts
+from storage.merge.staging import forget_staged
 from storage.scans import NO_NUMBERS, get_scan, live_numbers, require_scan
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
@@ -308,6 +309,7 @@ async def _end(session: AsyncSession, scan: ScanRow, end: ScanEnd, at: datetime)
     scan.progress = 100.0 if complete else numbers.progress
     scan.error = None if end.error is None else end.error.model_dump(mode="json")
     await session.flush()
+    await forget_staged(session, scan.id)
     await fold_counts(session, scan.team_id, scan.account_id)
 
 

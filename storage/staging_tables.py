@@ -1,6 +1,7 @@
 """UNLOGGED tables that shards COPY into: no WAL, emptied by a crash of PostgreSQL, and short-lived.
 
-A merge finds its rows by (scan, key), checks that none is missing, and deletes them.
+A merge finds its rows by (scan, key), checks that none is missing, and deletes them. No index: only
+what is staged and not merged is here, so reading all of it costs less than keeping an index.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, Table, Text, Uuid, text
+from sqlalchemy import Boolean, Column, PrimaryKeyConstraint, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from storage.tables import SEVERITY, STATUS, Base
@@ -36,7 +37,6 @@ FINDING_STAGING = Table(
     Base.metadata,
     *_shard(),
     Column("identity", Uuid(), nullable=False),
-    Column("ordinal", Integer(), nullable=False, server_default=text("0")),
     _text("source"),
     _text("check_id"),
     _text("service"),
@@ -47,7 +47,6 @@ FINDING_STAGING = Table(
     _text("resource_name"),
     _text("resource_type"),
     _text("detail"),
-    Index("finding_staging_idx", "scan_id", "key"),
     prefixes=["UNLOGGED"],
     postgresql_with=EAGER_VACUUM,
 )
@@ -63,7 +62,6 @@ RESOURCE_STAGING = Table(
     _text("region"),
     Column("tags", JSONB(), nullable=False),
     Column("attributes", JSONB(), nullable=False),
-    Index("resource_staging_idx", "scan_id", "key"),
     prefixes=["UNLOGGED"],
     postgresql_with=EAGER_VACUUM,
 )
@@ -75,6 +73,8 @@ COVERAGE_STAGING = Table(
     _text("source"),
     _text("check_id"),
     _text("region"),
+    Column("service", Text(), nullable=False, server_default=text("''")),
+    Column("is_complete", Boolean(), nullable=False),
     PrimaryKeyConstraint("scan_id", "key", "source", "check_id", "region"),
     prefixes=["UNLOGGED"],
     postgresql_with=EAGER_VACUUM,

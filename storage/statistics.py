@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.vocabulary import FindingState, FindingStatus
-from storage.finding_tables import FindingCountRow
+from storage.finding_tables import FindingTotalRow
 from storage.tables import ScanRow
 
 
@@ -24,13 +24,12 @@ async def store_statistics(session: AsyncSession) -> StoreStatistics:
     """What the store holds now."""
     scans = await session.execute(select(ScanRow.status, func.count()).group_by(ScanRow.status))
     findings = await session.execute(
-        select(FindingCountRow.severity, func.sum(FindingCountRow.n))
+        select(FindingTotalRow.severity, func.sum(FindingTotalRow.n))
         .where(
-            FindingCountRow.account_id.is_(None),
-            FindingCountRow.status == FindingStatus.FAIL,
-            FindingCountRow.state == FindingState.OPEN,
+            FindingTotalRow.status == FindingStatus.FAIL,
+            FindingTotalRow.state == FindingState.OPEN,
         )
-        .group_by(FindingCountRow.severity)
+        .group_by(FindingTotalRow.severity)
     )
     staged = await session.scalar(
         text(

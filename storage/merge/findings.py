@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.scans import FindingCounts
 
-NUMBER_DUPLICATES = text("""
+TELL_APART = text("""
     UPDATE finding_staging AS staged
-    SET ordinal = numbered.ordinal
+    SET identity = CAST(overlay(overlay(
+            md5(staged.identity || '/' || numbered.ordinal) PLACING '8' FROM 13
+        ) PLACING '8' FROM 17) AS uuid)
     FROM (
         SELECT ctid AS place,
-               row_number() OVER (PARTITION BY identity ORDER BY resource_name, detail) - 1
-                   AS ordinal
+               row_number() OVER (
+                   PARTITION BY identity ORDER BY resource_name, detail, severity, status
+               ) - 1 AS ordinal
         FROM finding_staging
         WHERE scan_id = :scan_id AND key = :key AND identity IN (
             SELECT identity FROM finding_staging
@@ -26,47 +29,68 @@ NUMBER_DUPLICATES = text("""
             GROUP BY identity HAVING count(*) > 1
         )
     ) AS numbered
-    WHERE staged.ctid = numbered.place AND staged.ordinal <> numbered.ordinal
+    WHERE staged.ctid = numbered.place AND numbered.ordinal > 0
 """)
-"""Findings of one check on one resource: told apart by the resource's name, then by the detail."""
+"""Findings of one check on one resource: told apart by the resource's name, then by the detail.
+
+The first keeps its identity; the others get one of that and their number.
+"""
+
+TOUCH = text("""
+    INSERT INTO coverage_staging
+        (scan_id, key, source, check_id, region, service, is_complete)
+    SELECT :scan_id, :key, source, check_id, region, max(service), false
+    FROM finding_staging
+    WHERE scan_id = :scan_id AND key = :key
+    GROUP BY source, check_id, region
+    ON CONFLICT (scan_id, key, source, check_id, region)
+        DO UPDATE SET service = excluded.service
+""")
+"""Where findings may be gone is staged already; this adds where some were seen all the same."""
+
+PLACE = text("""
+    INSERT INTO check_coverage
+        (team_id, account_id, provider, source, check_id, region, service)
+    SELECT :team_id, :account_id, :provider, source, check_id, region, service
+    FROM coverage_staging AS touched
+    WHERE scan_id = :scan_id AND key = :key AND NOT EXISTS (
+        SELECT FROM check_coverage AS known
+        WHERE known.account_id = :account_id AND known.source = touched.source
+          AND known.check_id = touched.check_id AND known.region = touched.region
+          AND (known.service <> '' OR touched.service = '')
+    )
+    ORDER BY source, check_id, region
+    -- The service is known once there is a finding, and then stays.
+    ON CONFLICT (account_id, source, check_id, region)
+        DO UPDATE SET service = excluded.service WHERE check_coverage.service = ''
+""")
 
 APPLY = text("""
     WITH place AS (
-        -- Where findings may be gone, and where they may be new or changed only.
-        SELECT source, check_id, region, true AS is_complete
-        FROM coverage_staging
-        WHERE scan_id = :scan_id AND key = :key
-        UNION ALL
-        SELECT DISTINCT source, check_id, region, false
-        FROM finding_staging AS staged
-        WHERE scan_id = :scan_id AND key = :key AND NOT EXISTS (
-            SELECT FROM coverage_staging AS covered
-            WHERE (covered.scan_id, covered.key, covered.source, covered.check_id, covered.region)
-                = (staged.scan_id, staged.key, staged.source, staged.check_id, staged.region)
-        )
+        SELECT known.id AS coverage_id, known.at AS covered_at, known.scan_id AS covered_by,
+               touched.is_complete, source, check_id, region
+        FROM coverage_staging AS touched JOIN check_coverage AS known
+            USING (source, check_id, region)
+        WHERE touched.scan_id = :scan_id AND touched.key = :key
+          AND known.account_id = :account_id
     ), known AS (
-        SELECT finding.*, place.is_complete
-        FROM place JOIN finding USING (source, check_id, region)
-        WHERE finding.account_id = :account_id
+        SELECT finding.*, place.is_complete, place.covered_at, place.covered_by
+        FROM place JOIN finding USING (coverage_id)
     ), staged AS (
         SELECT * FROM finding_staging WHERE scan_id = :scan_id AND key = :key
     ), difference AS MATERIALIZED (
-        SELECT identity, ordinal,
-               known.id AS finding_id,
-               staged.scan_id IS NULL AS is_gone,
-               coalesce(staged.source, known.source) AS source,
-               coalesce(staged.check_id, known.check_id) AS check_id,
-               coalesce(staged.region, known.region) AS region,
-               coalesce(staged.service, known.service) AS service,
+        SELECT staged.identity, staged.source, staged.check_id, staged.region,
+               known.id AS finding_id, known.covered_at, known.covered_by,
+               staged.identity IS NULL AS is_gone,
                coalesce(staged.severity, known.severity) AS severity,
                coalesce(staged.status, known.status) AS status,
-               coalesce(staged.resource_uid, known.resource_uid) AS resource_uid,
+               staged.resource_uid,
                coalesce(staged.resource_name, known.resource_name) AS resource_name,
                coalesce(staged.resource_type, known.resource_type) AS resource_type,
                coalesce(staged.detail, known.detail) AS detail
-        FROM staged FULL JOIN known USING (identity, ordinal)
+        FROM staged FULL JOIN known ON known.id = staged.identity
         WHERE known.id IS NULL
-           OR staged.scan_id IS NULL AND known.is_complete AND known.gone_at IS NULL
+           OR staged.identity IS NULL AND known.is_complete AND known.gone_at IS NULL
            OR staged.status <> 'not_assessed' AND (
                known.gone_at IS NOT NULL
                OR staged.status <> known.status
@@ -74,28 +98,22 @@ APPLY = text("""
                OR staged.detail <> known.detail
                OR staged.resource_name <> known.resource_name
                OR staged.resource_type <> known.resource_type
-               OR staged.service <> known.service
            )
     ), opened AS (
         INSERT INTO finding
-            (id, team_id, account_id, identity, ordinal, source, provider, check_id, service,
-             region, severity, status, state, resource_uid, resource_name, resource_type, detail,
+            (id, team_id, coverage_id, severity, status, state,
+             resource_uid, resource_name, resource_type, detail,
              first_scan_id, first_seen_at, seen_scan_id, seen_at)
-        -- The id's time is at or after first_seen_at: newest first is the order of ids.
-        SELECT uuidv7(CAST(:at AS timestamptz) - now()), :team_id, :account_id,
-               identity, ordinal, source, :provider, check_id, service,
-               region, severity, status,
+        SELECT identity, :team_id, coverage_id, severity, status,
                CASE WHEN status = 'pass' THEN 'resolved' ELSE 'open' END::finding_state,
                resource_uid, resource_name, resource_type, detail,
                :scan_id, :at, :scan_id, :at
-        FROM difference
+        FROM difference JOIN place USING (source, check_id, region)
         WHERE finding_id IS NULL
-        RETURNING id, severity, status
     ), moved AS (
         UPDATE finding
         SET severity = now.severity,
             status = now.status,
-            service = now.service,
             resource_name = now.resource_name,
             resource_type = now.resource_type,
             detail = now.detail,
@@ -115,29 +133,27 @@ APPLY = text("""
             -- Last seen here, or, if it is gone, when its check last completed before.
             seen_at = CASE
                 WHEN NOT now.is_gone THEN :at
-                WHEN covered.at > finding.seen_at THEN covered.at
+                WHEN now.covered_at > finding.seen_at THEN now.covered_at
                 ELSE finding.seen_at
             END,
             seen_scan_id = CASE
                 WHEN NOT now.is_gone THEN :scan_id
-                WHEN covered.at > finding.seen_at THEN covered.scan_id
+                WHEN now.covered_at > finding.seen_at THEN now.covered_by
                 ELSE finding.seen_scan_id
             END
-        FROM difference AS now LEFT JOIN check_coverage AS covered
-            ON covered.account_id = :account_id AND covered.source = now.source
-            AND covered.check_id = now.check_id AND covered.region = now.region
+        FROM difference AS now
         WHERE finding.id = now.finding_id
         RETURNING
             new.id, now.is_gone, old.gone_at IS NOT NULL AS was_gone,
             old.state AS old_state, new.state AS new_state,
             jsonb_build_object(
                 'status', old.status, 'severity', old.severity, 'state', old.state,
-                'detail', old.detail, 'service', old.service,
+                'detail', old.detail,
                 'resource_name', old.resource_name, 'resource_type', old.resource_type
             ) AS old_fields,
             jsonb_build_object(
                 'status', new.status, 'severity', new.severity, 'state', new.state,
-                'detail', new.detail, 'service', new.service,
+                'detail', new.detail,
                 'resource_name', new.resource_name, 'resource_type', new.resource_type
             ) AS new_fields
     ), transition AS (
@@ -145,7 +161,7 @@ APPLY = text("""
                CASE
                    WHEN old_state = 'open' AND new_state = 'resolved' THEN 'resolved'
                    WHEN old_state = 'resolved' AND new_state = 'open' THEN 'reopened'
-                   -- A pass that comes or goes tells nobody anything.
+                   -- A pass that goes or comes back tells nobody anything.
                    WHEN before IS NULL AND new_state = 'resolved' THEN NULL
                    ELSE 'changed'
                END::finding_transition AS name
@@ -157,19 +173,15 @@ APPLY = text("""
         ) AS differing
     ), written AS (
         INSERT INTO finding_event (finding_id, at, scan_id, transition, reason, before, after)
-        SELECT id, CAST(:at AS timestamptz), CAST(:scan_id AS uuid), 'opened'::finding_transition,
-               NULL, NULL::jsonb, jsonb_build_object('status', status, 'severity', severity)
-        FROM opened
-        UNION ALL
         SELECT id, :at, :scan_id, name,
                CASE WHEN is_gone THEN 'gone' WHEN was_gone THEN 'returned' END, before, after
         FROM transition
         WHERE name IS NOT NULL
     )
-    SELECT (SELECT count(*) FROM opened) AS new,
+    SELECT (SELECT count(*) FROM difference WHERE finding_id IS NULL) AS new,
            count(*) FILTER (WHERE name = 'resolved') AS resolved,
            count(*) FILTER (WHERE name IN ('changed', 'reopened')) AS changed,
-           count(*) FILTER (WHERE NOT is_gone) AS staged_and_written
+           count(*) FILTER (WHERE NOT is_gone) AS staged_and_moved
     FROM transition
 """)
 """One pass over what is staged and what is known there. What is the same is not touched at all.
@@ -177,31 +189,29 @@ APPLY = text("""
 A staged `not_assessed` changes no finding that exists: its last verdict stands.
 """
 
-REMEMBER_COVERAGE = text("""
-    INSERT INTO check_coverage (account_id, source, check_id, region, scan_id, at)
-    SELECT :account_id, source, check_id, region, :scan_id, :at
-    FROM coverage_staging
-    WHERE scan_id = :scan_id AND key = :key
-    ORDER BY source, check_id, region
-    ON CONFLICT (account_id, source, check_id, region)
-        DO UPDATE SET scan_id = excluded.scan_id, at = excluded.at
-        WHERE check_coverage.at <= excluded.at
+COMPLETE = text("""
+    UPDATE check_coverage AS known
+    SET scan_id = :scan_id, at = :at
+    FROM coverage_staging AS touched
+    WHERE touched.scan_id = :scan_id AND touched.key = :key AND touched.is_complete
+      AND known.account_id = :account_id AND known.source = touched.source
+      AND known.check_id = touched.check_id AND known.region = touched.region
+      AND (known.at IS NULL OR known.at <= :at)
 """)
+"""From here on, what was not written was last seen now."""
 
 
 async def merge_findings(
     session: AsyncSession, staged: int, parameters: dict[str, Any]
 ) -> FindingCounts:
     """Bring the store to what this shard saw; returns what that did."""
-    await _run(session, NUMBER_DUPLICATES, parameters)
+    for statement in (TELL_APART, TOUCH, PLACE):
+        await session.execute(statement, parameters)
     did = (await session.execute(APPLY, parameters)).one()
+    await session.execute(COMPLETE, parameters)
     return FindingCounts(
         new=did.new,
         changed=did.changed,
         resolved=did.resolved,
-        unchanged=staged - did.new - did.staged_and_written,
+        unchanged=staged - did.new - did.staged_and_moved,
     )
-
-
-async def _run(session: AsyncSession, statement: TextClause, parameters: dict[str, Any]) -> None:
-    await session.execute(statement, parameters)

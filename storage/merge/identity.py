@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-DIGEST_BYTES = 16
-"""As long as a uuid, which PostgreSQL stores and compares fastest."""
+from asyncpg.pgproto.pgproto import UUID as FastUUID
+
+if TYPE_CHECKING:
+    from hashlib import blake2b
+
+DIGEST_BYTES: Final = 16
+"""As long as a UUID."""
 
 
 def finding_identity(
     team_id: UUID, source: str, provider: str, account_id: UUID
-) -> Callable[[str, str, str], str]:
-    """A function of (check, region, resource uid) that gives a finding's identity in hexadecimal.
+) -> Callable[[str, str, str], UUID]:
+    """A function of (check, region, resource uid) that gives a finding's id.
 
-    Each part is preceded by its length, so that no two different lists of parts run together.
+    Each part but the last is preceded by its length, so that no two lists of parts run together.
     Severity, text, the tool's own uid and the resource's name are no part of it: they change, or
     several findings share them.
     """
     account = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in (str(team_id), source, str(provider), str(account_id)):
         account.update(_measured(part))
+    places: dict[tuple[str, str], blake2b] = {}
 
-    def identity(check_id: str, region: str, resource_uid: str) -> str:
-        digest = account.copy()
-        digest.update(_measured(check_id) + _measured(region) + _measured(resource_uid))
-        return digest.hexdigest()
+    def identity(check_id: str, region: str, resource_uid: str) -> UUID:
+        place = places.get((check_id, region))
+        if place is None:
+            place = places[check_id, region] = account.copy()
+            place.update(_measured(check_id) + _measured(region))
+        digest = place.copy()
+        digest.update(resource_uid.encode("utf-8", "surrogatepass"))
+        made: UUID = FastUUID(digest.digest())
+        return made
 
     return identity
 

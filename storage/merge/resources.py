@@ -11,17 +11,15 @@ from contracts.scans import FindingCounts
 
 APPLY = text("""
     WITH place AS (
-        SELECT source, check_id AS type, true AS is_complete
-        FROM coverage_staging
-        WHERE scan_id = :scan_id AND key = :key
-        UNION ALL
-        SELECT DISTINCT source, type, false
-        FROM resource_staging AS staged
-        WHERE scan_id = :scan_id AND key = :key AND NOT EXISTS (
-            SELECT FROM coverage_staging AS covered
-            WHERE (covered.scan_id, covered.key, covered.source, covered.check_id)
-                = (staged.scan_id, staged.key, staged.source, staged.type)
-        )
+        SELECT source, type, bool_or(is_complete) AS is_complete
+        FROM (
+            SELECT source, check_id AS type, true AS is_complete
+            FROM coverage_staging WHERE scan_id = :scan_id AND key = :key
+            UNION ALL
+            SELECT DISTINCT source, type, false
+            FROM resource_staging WHERE scan_id = :scan_id AND key = :key
+        ) AS touched
+        GROUP BY source, type
     ), known AS (
         SELECT resource.*, place.is_complete
         FROM place JOIN resource USING (source, type)
@@ -50,16 +48,21 @@ APPLY = text("""
         INSERT INTO resource
             (id, team_id, account_id, source, provider, type, uid, name, region, tags, attributes,
              words, first_seen_at, seen_at)
-        SELECT uuidv7(CAST(:at AS timestamptz) - now()), :team_id, :account_id, source, :provider,
+        SELECT CAST(:id_time || substr(n, 1, 3) || '8' || substr(n, 4) || substr(md5(uid), 1, 10)
+                    AS uuid),
+               :team_id, :account_id, source, :provider,
                type, uid, name, region, tags, attributes,
-               search_words(uid) || search_words(name), :at, :at
-        FROM difference
-        WHERE resource_id IS NULL
+               search_words(uid, name), :at, :at
+        FROM (
+            SELECT *, lpad(to_hex(row_number() OVER (ORDER BY type, region)), 8, '0') AS n
+            FROM difference
+            WHERE resource_id IS NULL
+        ) AS numbered
         RETURNING 1
     ), changed AS (
         UPDATE resource
         SET name = now.name, region = now.region, tags = now.tags, attributes = now.attributes,
-            words = search_words(resource.uid) || search_words(now.name),
+            words = search_words(resource.uid, now.name),
             seen_at = :at, gone_at = NULL
         FROM difference AS now
         WHERE resource.id = now.resource_id AND NOT now.is_gone
@@ -69,9 +72,9 @@ APPLY = text("""
         SET gone_at = :at,
             -- Last seen when its type was last read completely before.
             seen_at = greatest(resource.seen_at, covered.at)
-        FROM difference AS now LEFT JOIN check_coverage AS covered
+        FROM difference AS now LEFT JOIN type_coverage AS covered
             ON covered.account_id = :account_id AND covered.source = now.known_source
-            AND covered.check_id = now.known_type AND covered.region = ''
+            AND covered.type = now.known_type
         WHERE resource.id = now.resource_id AND now.is_gone
         RETURNING 1
     )
@@ -83,9 +86,23 @@ APPLY = text("""
 """One pass over what is staged and what is known of its types; what is the same is not written."""
 
 
+COMPLETE = text("""
+    INSERT INTO type_coverage (account_id, source, type, scan_id, at)
+    SELECT :account_id, source, check_id, :scan_id, :at
+    FROM coverage_staging
+    WHERE scan_id = :scan_id AND key = :key
+    ORDER BY source, check_id
+    ON CONFLICT (account_id, source, type)
+        DO UPDATE SET scan_id = excluded.scan_id, at = excluded.at
+        WHERE type_coverage.at <= excluded.at
+""")
+"""From here on, what was not written was last seen now."""
+
+
 async def merge_resources(session: AsyncSession, parameters: dict[str, Any]) -> FindingCounts:
     """Bring the inventory to what this shard saw; `resolved` counts the resources that are gone."""
     did = (await session.execute(APPLY, parameters)).one()
+    await session.execute(COMPLETE, parameters)
     return FindingCounts(
         new=did.new,
         changed=did.changed,

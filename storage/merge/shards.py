@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.errors import NotFound, StagingLost
 from contracts.scans import Coverage, FindingCounts
 from contracts.vocabulary import TaskKind, TaskStatus
-from storage.merge.findings import REMEMBER_COVERAGE, merge_findings
+from storage.merge.findings import merge_findings
 from storage.merge.resources import merge_resources
 from storage.merge.staging import clear_staging
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
@@ -23,8 +23,8 @@ _STAGED: Final = text("""
                AS findings,
            (SELECT count(*) FROM resource_staging WHERE (scan_id, key) = (:scan_id, :key))
                AS resources,
-           (SELECT count(*) FROM coverage_staging WHERE (scan_id, key) = (:scan_id, :key))
-               AS covered
+           (SELECT count(*) FROM coverage_staging
+            WHERE (scan_id, key) = (:scan_id, :key) AND is_complete) AS covered
 """)
 
 _PLANNER: Final = text("""
@@ -85,7 +85,6 @@ async def merge_shard(
         counts = await merge_resources(session, parameters)
     else:
         counts = await merge_findings(session, rows, parameters)
-    await session.execute(REMEMBER_COVERAGE, parameters)
     await clear_staging(session, scan_id, key)
     coverage = Coverage.model_validate(task.coverage)
     task.status = TaskStatus.COMPLETED if _is_whole(coverage) else TaskStatus.COMPLETED_WITH_ERRORS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -27,13 +26,8 @@ KEY_BYTES: Final = 2_000
 """What an index takes of a resource's uid or name; its identity is of the whole uid."""
 LONG: Final = 1_000
 
-_FINDING_COLUMNS: Final = (
-    *("scan_id", "key", "source", "identity", "check_id", "service", "region"),
-    *("resource_uid", "resource_name", "resource_type", "severity", "status", "detail"),
-)
-_RESOURCE_COLUMNS: Final = (
-    *("scan_id", "key", "source", "uid", "type", "name", "region", "tags", "attributes"),
-)
+_FINDING_COLUMNS: Final = ("scan_id", "key", "source", "identity", *ObservedFinding._fields)
+_RESOURCE_COLUMNS: Final = ("scan_id", "key", "source", *ObservedResource._fields)
 
 
 class StagingTarget(Contract):
@@ -48,12 +42,24 @@ class StagingTarget(Contract):
     source: str
 
 
+STAGING: Final = ("finding_staging", "resource_staging", "coverage_staging")
+
+
 async def clear_staging(session: AsyncSession, scan_id: UUID, key: str) -> None:
     """Delete what an earlier attempt of this shard staged."""
-    for table in ("finding_staging", "resource_staging", "coverage_staging"):
+    for table in STAGING:
         await session.execute(
             text(f"DELETE FROM {table} WHERE scan_id = :scan_id AND key = :key"),  # noqa: S608
             {"scan_id": scan_id, "key": key},
+        )
+
+
+async def forget_staged(session: AsyncSession, scan_id: UUID) -> None:
+    """Delete what shards of a scan staged that were never merged."""
+    for table in STAGING:
+        await session.execute(
+            text(f"DELETE FROM {table} WHERE scan_id = :scan_id"),  # noqa: S608 (our own names)
+            {"scan_id": scan_id},
         )
 
 
@@ -61,23 +67,13 @@ async def stage_findings(
     c: Connection, target: StagingTarget, findings: Sequence[ObservedFinding]
 ) -> int:
     """Add findings to the shard's rows; returns how many."""
+    shard = (target.scan_id, target.key, target.source)
     identity = finding_identity(target.team_id, target.source, target.provider, target.account_id)
-    shard = "\t".join(map(_escaped, (str(target.scan_id), target.key, target.source)))
     for part in _parts(findings):
-        lines = [
-            f"{shard}\t{identity(row.check_id, row.region, row.resource_uid)}\t" + "\t".join(row)
-            for row in part
-        ]
-        copied = "\n".join(lines)
-        if not _is_plain(copied, lines):
-            copied = "\n".join(
-                f"{shard}\t{identity(row.check_id, row.region, row.resource_uid)}\t"
-                + "\t".join(map(_escaped, _shortened(row)))
-                for row in part
-            )
-        await c.copy_to_table(
+        rows = zip(part, part if _is_storable(part) else map(_storable_finding, part), strict=True)
+        await c.copy_records_to_table(
             "finding_staging",
-            source=io.BytesIO(copied.encode("utf-8", "replace")),
+            records=((*shard, identity(row[0], row[2], row[3]), *stored) for row, stored in rows),
             columns=_FINDING_COLUMNS,
         )
     return len(findings)
@@ -88,34 +84,22 @@ def _parts(rows: Sequence[RowT]) -> Iterator[Sequence[RowT]]:
         yield rows[start : start + ROWS_AT_ONCE]
 
 
-def _is_plain(copied: str, lines: Sequence[str]) -> bool:
-    """Whether nothing in the text has a meaning for COPY, or is too long for an index."""
-    return (
-        "\\" not in copied
-        and "\r" not in copied
-        and "\0" not in copied
-        and copied.count("\n") == len(lines) - 1
-        and copied.count("\t") == len(lines) * (len(_FINDING_COLUMNS) - 1)
-        and max(map(len, lines)) < LONG
-    )
+def _is_storable(rows: Sequence[ObservedFinding]) -> bool:
+    """Whether PostgreSQL takes these as they are."""
+    texts = ["".join(row) for row in rows]
+    text = "".join(texts)
+    return text.isascii() and "\0" not in text and max(map(len, texts)) < LONG
 
 
-_SPECIAL: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": None})
-
-
-def _escaped(field: str) -> str:
-    """A field of COPY's text format, without the NUL that PostgreSQL cannot store."""
-    return field.translate(_SPECIAL)
-
-
-def _shortened(row: ObservedFinding) -> ObservedFinding:
-    return row._replace(
-        resource_uid=_indexable(row.resource_uid), resource_name=_indexable(row.resource_name)
+def _storable_finding(row: ObservedFinding) -> ObservedFinding:
+    plain = ObservedFinding._make(map(_plain, row))
+    return plain._replace(
+        resource_uid=_indexable(plain.resource_uid), resource_name=_indexable(plain.resource_name)
     )
 
 
 def _indexable(field: str) -> str:
-    return field.encode("utf-8", "replace")[:KEY_BYTES].decode("utf-8", "ignore")
+    return field.encode()[:KEY_BYTES].decode(errors="ignore")
 
 
 async def stage_coverage(
@@ -128,8 +112,8 @@ async def stage_coverage(
     added: int = await c.fetchval(
         """
         WITH added AS (
-            INSERT INTO coverage_staging (scan_id, key, source, check_id, region)
-            SELECT $1, $2, $3, * FROM unnest($4::text[], $5::text[])
+            INSERT INTO coverage_staging (scan_id, key, source, check_id, region, is_complete)
+            SELECT $1, $2, $3, *, true FROM unnest($4::text[], $5::text[])
             ON CONFLICT DO NOTHING RETURNING 1
         )
         SELECT count(*) FROM added

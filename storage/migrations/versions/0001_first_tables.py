@@ -128,47 +128,51 @@ CREATE TABLE check_definition (
     CONSTRAINT check_definition_pkey PRIMARY KEY (source, provider, check_id)
 );
 
-CREATE TABLE finding (
-    id uuid DEFAULT uuidv7() NOT NULL,
+CREATE TABLE check_coverage (
+    id integer GENERATED ALWAYS AS IDENTITY,
     team_id uuid NOT NULL,
     account_id uuid NOT NULL,
-    identity uuid NOT NULL,
-    first_scan_id uuid NOT NULL,
-    seen_scan_id uuid NOT NULL,
+    source text NOT NULL,
+    provider text NOT NULL,
+    check_id text NOT NULL,
+    region text NOT NULL,
+    service text NOT NULL,
+    scan_id uuid,
+    at timestamptz,
+    CONSTRAINT check_coverage_pkey PRIMARY KEY (id),
+    CONSTRAINT check_coverage_place_key UNIQUE (account_id, source, check_id, region)
+);
+
+CREATE TABLE finding (
+    id uuid NOT NULL,
+    team_id uuid NOT NULL,
     first_seen_at timestamptz NOT NULL,
     seen_at timestamptz NOT NULL,
     resolved_at timestamptz,
     gone_at timestamptz,
+    coverage_id integer NOT NULL,
     severity severity NOT NULL,
     status finding_status NOT NULL,
     state finding_state NOT NULL,
-    ordinal integer NOT NULL,
-    source text NOT NULL,
-    provider text NOT NULL,
-    check_id text NOT NULL,
-    service text NOT NULL,
-    region text NOT NULL,
+    first_scan_id uuid NOT NULL,
+    seen_scan_id uuid NOT NULL,
     resource_uid text NOT NULL,
     resource_name text NOT NULL,
     resource_type text NOT NULL,
     detail text NOT NULL,
-    CONSTRAINT finding_pkey PRIMARY KEY (id),
-    CONSTRAINT finding_identity_ordinal_key UNIQUE (identity, ordinal)
+    CONSTRAINT finding_pkey PRIMARY KEY (id)
 );
 
-CREATE INDEX finding_check_idx ON finding (team_id, check_id, severity, status, state, id)
-    WHERE gone_at IS NULL OR status <> 'pass';
-CREATE INDEX finding_place_idx ON finding (account_id, check_id, region);
-CREATE INDEX finding_resource_idx ON finding (team_id, resource_uid);
-CREATE INDEX finding_service_idx ON finding
-    (account_id, service, region, severity, status, state, id)
-    WHERE gone_at IS NULL OR status <> 'pass';
-CREATE INDEX finding_worst_idx ON finding (team_id, severity, status, state, id)
+CREATE INDEX finding_place_idx ON finding (coverage_id, severity, status, state);
+CREATE INDEX finding_resource_idx ON finding (hashtext(resource_uid));
+CREATE INDEX finding_time_idx ON finding USING brin (first_seen_at, first_scan_id, seen_scan_id)
+    WITH (autosummarize = on);
+CREATE INDEX finding_worst_idx ON finding (team_id, severity, id)
     WHERE gone_at IS NULL OR status <> 'pass';
 
 CREATE TABLE finding_event (
     finding_id uuid NOT NULL,
-    id uuid DEFAULT uuidv7() NOT NULL,
+    id bigint GENERATED ALWAYS AS IDENTITY,
     at timestamptz NOT NULL,
     scan_id uuid,
     transition finding_transition NOT NULL,
@@ -178,13 +182,16 @@ CREATE TABLE finding_event (
     CONSTRAINT finding_event_pkey PRIMARY KEY (finding_id, id)
 );
 
-CREATE INDEX finding_event_scan_idx ON finding_event (scan_id);
+CREATE INDEX finding_event_scan_idx ON finding_event USING brin (scan_id)
+    WITH (autosummarize = on);
 
 CREATE TABLE finding_count (
-    id uuid DEFAULT uuidv7() NOT NULL,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    coverage_id integer NOT NULL,
     team_id uuid NOT NULL,
-    account_id uuid,
+    account_id uuid NOT NULL,
     source text NOT NULL,
+    check_id text NOT NULL,
     service text NOT NULL,
     region text NOT NULL,
     severity severity NOT NULL,
@@ -194,32 +201,46 @@ CREATE TABLE finding_count (
     CONSTRAINT finding_count_pkey PRIMARY KEY (id)
 );
 
-CREATE INDEX finding_count_idx ON finding_count (team_id, account_id);
+CREATE INDEX finding_count_account_idx ON finding_count (account_id);
+CREATE INDEX finding_count_check_idx ON finding_count (team_id, check_id);
+CREATE INDEX finding_count_region_idx ON finding_count (team_id, severity, region);
+CREATE INDEX finding_count_service_idx ON finding_count (team_id, severity, service);
+
+CREATE TABLE finding_total (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    team_id uuid NOT NULL,
+    source text NOT NULL,
+    service text NOT NULL,
+    region text NOT NULL,
+    severity severity NOT NULL,
+    status finding_status NOT NULL,
+    state finding_state NOT NULL,
+    n bigint NOT NULL,
+    CONSTRAINT finding_total_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX finding_total_team_idx ON finding_total (team_id);
 
 CREATE TABLE finding_subject (
-    id uuid DEFAULT uuidv7() NOT NULL,
+    id bigint GENERATED ALWAYS AS IDENTITY,
     team_id uuid NOT NULL,
-    account_id uuid NOT NULL,
     resource_uid text NOT NULL,
     resource_name text NOT NULL,
     words tsvector NOT NULL,
     CONSTRAINT finding_subject_pkey PRIMARY KEY (id)
 );
 
-CREATE INDEX finding_subject_idx ON finding_subject (account_id, resource_uid);
+CREATE INDEX finding_subject_uid_idx ON finding_subject (resource_uid);
 CREATE INDEX finding_subject_words_idx ON finding_subject USING gin (words);
 
-CREATE TABLE check_coverage (
+CREATE TABLE type_coverage (
     account_id uuid NOT NULL,
     source text NOT NULL,
-    check_id text NOT NULL,
-    region text NOT NULL,
+    type text NOT NULL,
     scan_id uuid NOT NULL,
     at timestamptz NOT NULL,
-    CONSTRAINT check_coverage_pkey PRIMARY KEY (account_id, source, check_id, region)
+    CONSTRAINT type_coverage_pkey PRIMARY KEY (account_id, source, type)
 );
-
-CREATE INDEX check_coverage_scan_idx ON check_coverage (scan_id);
 
 CREATE TABLE resource (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -254,7 +275,6 @@ CREATE UNLOGGED TABLE finding_staging (
     scan_id uuid NOT NULL,
     key text NOT NULL,
     identity uuid NOT NULL,
-    ordinal integer DEFAULT 0 NOT NULL,
     source text NOT NULL,
     check_id text NOT NULL,
     service text NOT NULL,
@@ -266,8 +286,6 @@ CREATE UNLOGGED TABLE finding_staging (
     resource_type text NOT NULL,
     detail text NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
-
-CREATE INDEX finding_staging_idx ON finding_staging (scan_id, key);
 
 CREATE UNLOGGED TABLE resource_staging (
     scan_id uuid NOT NULL,
@@ -281,46 +299,59 @@ CREATE UNLOGGED TABLE resource_staging (
     attributes jsonb NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
 
-CREATE INDEX resource_staging_idx ON resource_staging (scan_id, key);
-
 CREATE UNLOGGED TABLE coverage_staging (
     scan_id uuid NOT NULL,
     key text NOT NULL,
     source text NOT NULL,
     check_id text NOT NULL,
     region text NOT NULL,
+    service text DEFAULT '' NOT NULL,
+    is_complete boolean NOT NULL,
     CONSTRAINT coverage_staging_pkey PRIMARY KEY (scan_id, key, source, check_id, region)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
 """
 
 WORDS = r"""
-CREATE FUNCTION search_words(subject text) RETURNS tsvector
+CREATE FUNCTION search_words(uid text, name text) RETURNS tsvector
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    -- Of an ARN what comes after the account: partition, service, region and account have filters.
     -- 500 characters: a word of a tsvector has less than 2,048 bytes.
-    RETURN array_to_tsvector(array_remove(string_to_array(
-        translate(lower(left(subject, 500)), E':/-_.,;@=+#|()[]{}<>"''\\\t', repeat(' ', 24)), ' '
-    ), ''))
+    RETURN array_to_tsvector(array_remove(string_to_array(translate(lower(left(
+        CASE WHEN uid LIKE 'arn:%:%:%:%:_%' THEN
+            substr(uid, 6 + length(
+                split_part(uid, ':', 1) || split_part(uid, ':', 2) || split_part(uid, ':', 3)
+                || split_part(uid, ':', 4) || split_part(uid, ':', 5)
+            ))
+        ELSE uid END
+        || CASE WHEN strpos(uid, name) > 0 THEN '' ELSE ' ' || name END,
+        500
+    )), E':/-_.,;@=+#|()[]{}<>"''\\\t', repeat(' ', 24)), ' '), ''))
 """
 
 COUNT = """
 CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    WITH change AS (
-        SELECT team_id, account_id, source, service, region, severity, status, state, sum(n) AS n
+    WITH change AS MATERIALIZED (
+        SELECT coverage_id, severity, status, state, sum(n) AS n
         FROM ({rows}) AS counted
         WHERE gone_at IS NULL OR status <> 'pass'
-        GROUP BY team_id, account_id, source, service, region, severity, status, state
+        GROUP BY coverage_id, severity, status, state
+        HAVING sum(n) <> 0
+    ), placed AS MATERIALIZED (
+        SELECT coverage_id, team_id, account_id, source, check_id, service, region,
+               severity, status, state, n
+        FROM change JOIN check_coverage ON check_coverage.id = change.coverage_id
+    ), totals AS (
+        INSERT INTO finding_total (team_id, source, service, region, severity, status, state, n)
+        SELECT team_id, source, service, region, severity, status, state, sum(n)
+        FROM placed
+        GROUP BY team_id, source, service, region, severity, status, state
         HAVING sum(n) <> 0
     )
     INSERT INTO finding_count
-        (team_id, account_id, source, service, region, severity, status, state, n)
-    SELECT team_id, account_id, source, service, region, severity, status, state, n
-    FROM change
-    UNION ALL
-    SELECT team_id, NULL, source, service, region, severity, status, state, sum(n)
-    FROM change
-    GROUP BY team_id, source, service, region, severity, status, state
-    HAVING sum(n) <> 0;
+        (coverage_id, team_id, account_id, source, check_id, service, region,
+         severity, status, state, n)
+    SELECT * FROM placed;
     RETURN NULL;
 END
 $$
@@ -334,15 +365,15 @@ CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql
     -- Always by index: the plan is made once a session, for however many rows came first.
     SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
-    INSERT INTO finding_subject (team_id, account_id, resource_uid, resource_name, words)
-    SELECT team_id, account_id, resource_uid, resource_name,
-           search_words(resource_uid) || search_words(resource_name)
-    FROM (SELECT DISTINCT team_id, account_id, resource_uid, resource_name FROM {rows}) AS seen
+    INSERT INTO finding_subject (team_id, resource_uid, resource_name, words)
+    SELECT team_id, resource_uid, resource_name,
+           search_words(resource_uid, resource_name)
+    FROM (SELECT DISTINCT team_id, resource_uid, resource_name FROM {rows}) AS seen
     WHERE NOT EXISTS (
         SELECT FROM finding_subject AS known
-        WHERE known.account_id = seen.account_id
-          AND known.resource_uid = seen.resource_uid
+        WHERE known.resource_uid = seen.resource_uid
           AND known.resource_name = seen.resource_name
+          AND known.team_id = seen.team_id
     );
     RETURN NULL;
 END
@@ -387,13 +418,14 @@ def downgrade() -> None:
     """Drop everything."""
     for table in (
         *("coverage_staging", "resource_staging", "finding_staging", "resource"),
-        *("check_coverage", "finding_subject", "finding_count", "finding_event", "finding"),
+        *("type_coverage", "finding_subject", "finding_total", "finding_count", "finding_event"),
+        *("finding", "check_coverage"),
         *("check_definition", "scan_task", "scan", "account", "api_key", "team"),
     ):
         _run(f"DROP TABLE {table}")
     for function in (
         *("finding_count_inserted()", "finding_count_updated()", "finding_count_deleted()"),
-        *("finding_subject_inserted()", "finding_subject_updated()", "search_words(text)"),
+        *("finding_subject_inserted()", "finding_subject_updated()", "search_words(text, text)"),
     ):
         _run(f"DROP FUNCTION {function}")
     for kind in ("finding_transition", "finding_state", "finding_status", "severity"):

@@ -29,6 +29,9 @@ _FLAGS: Final = (
     *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
     *("--dynamic-config-value", "history.timerProcessorMaxPollRPS=2000"),
     *("--dynamic-config-value", "history.visibilityProcessorMaxPollRPS=200"),
+    # Partitions spread a queue over several servers; here they only forward tasks to each other.
+    *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
+    *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
 )
 _OWN_CONFIGURATION: Final = ("--disable-config-file", "--disable-config-env")
 """Neither the user's profile nor TEMPORAL_* may point the server or its set-up elsewhere."""

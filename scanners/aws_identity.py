@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
+
 
 def main() -> None:
-    """Answer the job {"region", "profile"?, "role_arn"?, "external_id"?}."""
+    """Answer the job {"region", "regions"?, "profile"?, "role_arn"?, "external_id"?}."""
     job = json.loads(Path(sys.argv[1]).read_bytes())
     sys.stdout.write(json.dumps(_answer(job)) + "\n")
 
@@ -47,7 +49,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
             )
         caller = session.client("sts", config=config).get_caller_identity()
         operation = "DescribeRegions"
-        regions = session.client("ec2", config=config).describe_regions()["Regions"]
+        regions = _regions(session.client("ec2", config=config), job.get("regions"))
     except (BotoCoreError, ClientError) as error:
         names = [kind.__name__ for kind in type(error).__mro__[:-3]]
         if isinstance(error, ClientError):
@@ -56,8 +58,21 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "account_uid": caller["Account"],
         "principal": caller["Arn"],
-        "regions": sorted(item["RegionName"] for item in regions),
+        "regions": regions,
     }
+
+
+def _regions(ec2: Any, known: list[str] | None) -> list[str]:
+    """The enabled regions; where asking is not allowed, the account's own list if it has one."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found = ec2.describe_regions()["Regions"]
+    except ClientError as error:
+        if not known or error.response.get("Error", {}).get("Code") not in DENIED:
+            raise
+        return sorted(known)
+    return sorted(item["RegionName"] for item in found)
 
 
 if __name__ == "__main__":

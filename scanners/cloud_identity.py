@@ -47,7 +47,8 @@ async def _aws_identity(account: Account) -> CloudIdentity:
         endpoint_url=account.endpoint_url,
         home_region=region,
     )
-    answer = await _probe({**made.arguments, "region": region}, made.env)
+    job = {**made.arguments, "region": region, "regions": account.regions}
+    answer = await _probe(job, made.env)
     if "names" in answer:
         raise explain(
             answer["names"],

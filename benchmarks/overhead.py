@@ -38,14 +38,14 @@ from typing import NamedTuple, Protocol
 import psutil
 import uvloop
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from benchmarks.overhead_worker import scan_of
 from contracts.scans import ScanRequest, ScanSummary
-from runtime import search_attributes, task_queues
+from runtime import search_attributes, task_queues, temporal
 from runtime.embedded import ports
 from runtime.embedded.children import ChildSpec, running
-from runtime.embedded.temporal import running_temporal
+from runtime.embedded.temporal import running_temporal, without_temporal
+from runtime.settings import Settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -120,23 +120,28 @@ class Ours:
 
 @asynccontextmanager
 async def our_side(folder: Path, in_flight: int) -> AsyncIterator[Ours]:
-    """The server and one worker process, both ready."""
+    """The server and one worker process."""
+    settings = Settings(temporal_port=TEMPORAL_PORT)
     async with running_temporal(
         folder,
         port=TEMPORAL_PORT,
         ui_port=TEMPORAL_UI_PORT,
         search_attributes=search_attributes.TYPES,
-    ) as address:
+    ):
         worker = ChildSpec(
             name="worker",
             command=[
-                *(sys.executable, "-m", "benchmarks.overhead_worker", address),
+                *(sys.executable, "-m", "benchmarks.overhead_worker"),
                 *("--in-flight", str(in_flight)),
             ],
-            environment={**os.environ, "PYTHONPATH": str(ROOT)},
+            environment={
+                **os.environ,
+                "CLOUDSWEEP_TEMPORAL_PORT": str(settings.temporal_port),
+                "PYTHONPATH": str(ROOT),
+            },
         )
         async with running(worker, owner=folder, logs=folder / "logs") as child:
-            client = await Client.connect(address, data_converter=pydantic_data_converter)
+            client = await temporal.connect(settings)
             assert child.pid
             yield Ours(client, [_listener(TEMPORAL_PORT), child.pid])
 
@@ -331,6 +336,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 17, 100, 500])
     parser.add_argument("--in-flight", type=int, default=64, help="shards of a scan at a time")
     arguments = parser.parse_args()
+    for name in set(os.environ) - without_temporal(os.environ).keys():
+        del os.environ[name]  # neither side may be sent to another server
     uvloop.run(compare(arguments.sizes, arguments.pairs, arguments.in_flight))
 
 

@@ -13,8 +13,6 @@ from uuid import UUID, uuid4
 
 import uvloop
 from temporalio import activity
-from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from contracts.scans import (
     FindingCounts,
@@ -30,7 +28,7 @@ from contracts.scans import (
     ShardTask,
 )
 from contracts.vocabulary import ScanStatus, TaskKind
-from runtime import task_queues
+from runtime import task_queues, temporal
 from runtime.settings import Settings
 from worker import Registration, build_workers
 from workflows.cloud_scan import CloudScan
@@ -84,11 +82,12 @@ class NoOps:
         return ScanSummary(status=ScanStatus.COMPLETED, counts=ScanCounts())
 
 
-async def serve(address: str, in_flight: int) -> None:
+async def serve(in_flight: int) -> None:
     """Run workers with the options of `worker.py` until SIGTERM."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    client = await Client.connect(address, data_converter=pydantic_data_converter)
+    settings = Settings()
+    client = await temporal.connect(settings)
     work = NoOps(in_flight)
     table = {
         task_queues.SCANS: Registration(
@@ -99,7 +98,7 @@ async def serve(address: str, in_flight: int) -> None:
     }
     async with AsyncExitStack() as workers:
         # As many slots as shards in flight: what does nothing needs no core of its own.
-        for worker in build_workers(client, table, Settings(), tuple(table), in_flight):
+        for worker in build_workers(client, table, settings, tuple(table), in_flight):
             await workers.enter_async_context(worker)
         await stopping.wait()
 
@@ -107,10 +106,9 @@ async def serve(address: str, in_flight: int) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("address")
     parser.add_argument("--in-flight", type=int, required=True)
     arguments = parser.parse_args()
-    uvloop.run(serve(arguments.address, arguments.in_flight))
+    uvloop.run(serve(arguments.in_flight))
 
 
 if __name__ == "__main__":

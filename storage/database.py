@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 
 import asyncpg
 from asyncpg.exceptions import PostgresError
-from sqlalchemy import make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import event, make_url, text
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -43,16 +43,26 @@ FIX: Final = "Start it (`cloudsweep up`), or check CLOUDSWEEP_DATABASE_URL. Then
 
 def open_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     """A pool of connections with our session settings; connects at the first use."""
-    return create_async_engine(
+    engine = create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,
-        # After a restart of PostgreSQL nobody meets a dead connection.
-        pool_pre_ping=True,
         hide_parameters=True,
         connect_args={"timeout": CONNECT_SECONDS, "server_settings": SESSION_SETTINGS},
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _refuse_closed(pooled: Any, record: object, proxy: object) -> None:
+    """After a restart of PostgreSQL nobody meets a dead connection: all are made anew.
+
+    The event loop has heard of the end by then. SQLAlchemy's own ping asks PostgreSQL, three round
+    trips a transaction.
+    """
+    if pooled.driver_connection.is_closed():
+        raise InvalidatePoolError
 
 
 class Database:

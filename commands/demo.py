@@ -58,7 +58,8 @@ def _running(settings: Settings) -> Iterator[Stack]:
     from runtime.embedded.postgres import database_url
     from runtime.embedded.stack import embedded_stack
 
-    environment, inventory = {}, None
+    # The demo cloud lacks some calls for good: asking again would only take time.
+    environment, inventory = {"PROWLER_AWS_BOTO3_RETRIES_MAX_ATTEMPTS": "0"}, None
     if settings.database_url is None and settings.steampipe_url is None:
         inventory = database_url(settings.data_dir.resolve())
         environment["CLOUDSWEEP_STEAMPIPE_URL"] = steampipe_url(inventory)

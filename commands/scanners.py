@@ -57,12 +57,13 @@ def install(
         raise Failure(f"`{name}` is not installed from here.", fix="prowler is.", code=WRONG_USAGE)
     from contracts.errors import CloudsweepError
     from runtime.settings import get_settings
-    from scanners.prowler_install import environment_of, install_prowler
+    from scanners.prowler_install import environment_of, set_up
 
-    target = environment_of(get_settings().prowler_python)
+    settings = get_settings()
+    target = environment_of(settings.prowler_python)
     say(f"Prowler goes to {target}; the first time takes a minute or two.")
     try:
-        python = install_prowler(target, full=all_providers)
+        python = set_up(settings, full=all_providers)
     except CloudsweepError as error:
         raise Failure(error.message, fix=error.fix) from error
     console().print(cell(f"Prowler is installed: {python}"))

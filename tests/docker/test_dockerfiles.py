@@ -189,6 +189,24 @@ def test_the_images_do_without_the_embedded_servers() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_is_run_while_building_takes_its_options() -> None:
+    runs = [each.value for each in FILES["Dockerfile"]["build-prowler"] if each.word == "RUN"]
+    modules = [
+        found for run in runs for found in re.findall(r"python -m (scanners\S+)((?: --\S+)*)", run)
+    ]
+    assert modules
+    for module, options in modules:
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for option in options.split():
+            assert f" {option} " in done.stdout, f"{module} has no {option}"
+
+
 def test_the_checks_of_this_file_can_fail() -> None:
     bad = parse("FROM python:latest AS api\nUSER 0\nADD secrets/ /\nENV API_KEY=1\nCMD python x\n")
     assert last(bad, "USER") == "0"

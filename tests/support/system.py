@@ -63,7 +63,7 @@ class Client:
         scan = await self.post("scans", {"account_id": account_id, "discovery": False, **options})
         return str(scan["id"])
 
-    async def until(self, scan_id: str, *statuses: str, seconds: float = 180) -> Row:
+    async def until(self, scan_id: str, *statuses: str, seconds: float = 600) -> Row:
         """The scan once it has one of these statuses; by default once it has ended."""
         wanted = set(statuses) or ENDED
         deadline = time.monotonic() + seconds

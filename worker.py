@@ -17,6 +17,7 @@ from activities.failures import SafeFailures
 from activities.scan_lifecycle import ScanLifecycleActivities
 from activities.shards import ShardActivities
 from runtime import policies, search_attributes, task_queues, temporal
+from runtime.exit import leave
 from runtime.logging import configure_logging
 from runtime.settings import Settings, get_settings
 from runtime.workflow_sandbox import ContextFreeRunner
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, help="activities at a time, for each queue named")
     arguments = parser.parse_args()
     uvloop.run(serve(arguments.queues or tuple(task_queues.SLOTS), arguments.slots))
+    leave(0)
 
 
 if __name__ == "__main__":

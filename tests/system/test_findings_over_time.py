@@ -86,7 +86,9 @@ async def _row_versions(system: System, account: str) -> dict[str, str]:
     connection = await asyncpg.connect(system.stack.database_url)
     try:
         rows = await connection.fetch(
-            "SELECT id::text, xmin::text AS version FROM finding WHERE account_id = $1::uuid",
+            "SELECT finding.id::text, finding.xmin::text AS version FROM finding "
+            "JOIN check_coverage ON check_coverage.id = finding.coverage_id "
+            "WHERE check_coverage.account_id = $1::uuid",
             account,
         )
     finally:

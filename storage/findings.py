@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, and_, select, text
+from pydantic import TypeAdapter
+from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Page
@@ -19,18 +20,43 @@ from contracts.findings import (
     FindingResource,
     FindingSummary,
 )
-from contracts.vocabulary import FindingTransition, Provider, Severity
+from contracts.vocabulary import FindingTransition, Severity
 from storage import cursors
 from storage import finding_filters as filters
 from storage.checks import check_ids_that_say, find_check
 from storage.finding_pages import Place, find_page
-from storage.finding_tables import CheckCoverageRow, FindingEventRow, FindingRow
-from storage.tables import AccountRow, CheckRow
+from storage.finding_tables import FindingEventRow
 
 SUMMED: Final = ("severity", "status", "state", "service", "region")
 ONCE: Final = "(SELECT DISTINCT id FROM candidate) AS once"
 MANY: Final = 100_000
 """Findings of one filter that are counted one by one before all of the store is read instead."""
+
+_FINDINGS: Final = TypeAdapter(list[Finding])
+_LOADED: Final = text("""
+    SELECT finding.id, place.source, place.provider, place.account_id,
+           coalesce(account.uid, '') AS account_uid, place.region, place.service, place.check_id,
+           coalesce(described.title, place.check_id) AS title,
+           finding.severity, finding.status, finding.state, finding.detail,
+           finding.first_seen_at, finding.resolved_at, finding.first_scan_id,
+           -- What was not written since was seen again whenever its check completed there.
+           CASE WHEN seen_later THEN place.at ELSE finding.seen_at END AS last_seen_at,
+           CASE WHEN seen_later THEN place.scan_id ELSE finding.seen_scan_id END AS last_scan_id,
+           finding.resource_uid AS uid, finding.resource_name AS name, finding.resource_type AS type
+    FROM finding
+        JOIN check_coverage AS place ON place.id = finding.coverage_id
+        JOIN account ON account.id = place.account_id
+        LEFT JOIN check_definition AS described
+            ON (described.source, described.provider, described.check_id)
+             = (place.source, place.provider, place.check_id)
+        CROSS JOIN LATERAL (
+            SELECT finding.gone_at IS NULL AND coalesce(
+                (place.at, place.scan_id) > (finding.seen_at, finding.seen_scan_id), false
+            ) AS seen_later
+        ) AS seen
+    WHERE finding.id = ANY(:ids) AND finding.team_id = :team_id
+""")
+"""What a `Finding` shows, and its resource's uid, name and type."""
 
 
 async def list_findings(
@@ -182,54 +208,11 @@ def _each(columns: Sequence[str]) -> str:
 
 
 async def _load(session: AsyncSession, team_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Finding]:
-    query = (
-        select(FindingRow, CheckCoverageRow, AccountRow.uid.label("account_uid"), CheckRow.title)
-        .join(CheckCoverageRow, CheckCoverageRow.id == FindingRow.coverage_id)
-        .join(AccountRow, AccountRow.id == CheckCoverageRow.account_id)
-        .outerjoin(
-            CheckRow,
-            and_(
-                CheckRow.source == CheckCoverageRow.source,
-                CheckRow.provider == CheckCoverageRow.provider,
-                CheckRow.check_id == CheckCoverageRow.check_id,
-            ),
-        )
-        .where(FindingRow.id.in_(ids), FindingRow.team_id == team_id)
-        .execution_options(populate_existing=True)
-    )
-    return {
-        found.id: _shown(found, place, account_uid or "", title or place.check_id)
-        for found, place, account_uid, title in await session.execute(query)
-    }
-
-
-def _shown(found: FindingRow, place: CheckCoverageRow, account_uid: str, title: str) -> Finding:
-    last_seen_at, last_scan_id = found.seen_at, found.seen_scan_id
-    # What was not written since was seen again whenever its check completed there.
-    if found.gone_at is None and place.at is not None and place.scan_id is not None:
-        last_seen_at, last_scan_id = max(
-            (found.seen_at, found.seen_scan_id), (place.at, place.scan_id)
-        )
-    return Finding(
-        id=found.id,
-        source=place.source,
-        provider=Provider(place.provider),
-        account_id=place.account_id,
-        account_uid=account_uid,
-        region=place.region,
-        service=place.service,
-        check_id=place.check_id,
-        title=title,
-        severity=found.severity,
-        status=found.status,
-        state=found.state,
-        resource=FindingResource(
-            uid=found.resource_uid, name=found.resource_name, type=found.resource_type
-        ),
-        detail=found.detail,
-        first_seen_at=found.first_seen_at,
-        last_seen_at=last_seen_at,
-        resolved_at=found.resolved_at,
-        first_scan_id=found.first_scan_id,
-        last_scan_id=last_scan_id,
-    )
+    rows = await session.execute(_LOADED, {"team_id": team_id, "ids": list(ids)})
+    names = tuple(rows.keys())
+    found = []
+    for row in rows:
+        values = dict(zip(names, row, strict=True))
+        values["resource"] = {part: values.pop(part) for part in FindingResource.model_fields}
+        found.append(values)
+    return {finding.id: finding for finding in _FINDINGS.validate_python(found)}

@@ -83,10 +83,10 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction, READ COMMITTED: commits at the end, rolls back on any error."""
-        async with AsyncSession(self._engine, expire_on_commit=False) as session:
-            with _translated(connecting=True):
-                await session.connection()
-            with _translated():
+        with _translated():  # around the end of the session, too: a rollback may find it lost
+            async with AsyncSession(self._engine, expire_on_commit=False) as session:
+                with _translated(connecting=True):
+                    await session.connection()
                 yield session
                 await session.commit()
 
@@ -95,14 +95,15 @@ class Database:
         """A raw asyncpg connection in a transaction of its own, for COPY."""
         with _translated(connecting=True):
             connection = await self._engine.connect()
-        try:
-            pooled = await connection.get_raw_connection()
-            raw = cast("asyncpg.Connection[Any]", pooled.driver_connection)
-            with _translated(raw=raw):
-                async with raw.transaction():
-                    yield raw
-        finally:
-            await connection.close()
+        with _translated():
+            try:
+                pooled = await connection.get_raw_connection()
+                raw = cast("asyncpg.Connection[Any]", pooled.driver_connection)
+                with _translated(raw=raw):
+                    async with raw.transaction():
+                        yield raw
+            finally:
+                await connection.close()
 
     async def ping(self) -> None:
         """Returns if PostgreSQL answers, else raises DatabaseUnavailable."""

@@ -21,6 +21,9 @@ _ARRAYS: Final = {
 _SEPARATORS: Final = ":/-_.,;@=+#|()[]{}<>\"'\\\t"
 """Where words end: as in the SQL function `search_words`."""
 
+SUM: Final = "sum(CAST(n AS float8))"
+"""Of running totals; exact up to 2^53. PostgreSQL sums bigint as numeric, which is far slower."""
+
 SHOWN: Final = "(finding.gone_at IS NULL OR finding.status <> 'pass')"
 FINDINGS: Final = "finding JOIN check_coverage AS place ON place.id = finding.coverage_id"
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.findings import FindingFilter
 from contracts.vocabulary import Severity
 from storage import finding_filters as filters
+from storage.finding_filters import SUM
 
 BEFORE_ALL: Final = UUID(int=2**128 - 1)
 WORST_FIRST: Final = tuple(reversed(Severity))
@@ -134,16 +135,24 @@ async def _sizes(
     session: AsyncSession, filter: FindingFilter, values: dict[str, Any]
 ) -> dict[Severity, tuple[int, int]]:
     """By severity, how many findings the team has and how many of them running totals match."""
-    sql = f"""
-        SELECT severity, sum(size) AS size, sum(matching) AS matching
-        FROM (
-            SELECT severity, n AS size, 0 AS matching FROM finding_total WHERE team_id = :team_id
-            UNION ALL
-            SELECT severity, 0, n FROM {filters.totals(filter)} AS counted
-            WHERE {filters.on_totals(filter)}
-        ) AS summed
-        GROUP BY severity
-    """  # noqa: S608 (our own names)
+    where = filters.on_totals(filter)
+    if filters.totals(filter) == "finding_total":
+        sql = f"""
+            SELECT severity, {SUM} AS size, coalesce({SUM} FILTER (WHERE {where}), 0) AS matching
+            FROM finding_total AS counted WHERE team_id = :team_id GROUP BY severity
+        """  # noqa: S608 (our own names)
+    else:
+        sql = f"""
+            SELECT severity, sum(size) AS size, sum(matching) AS matching
+            FROM (
+                SELECT severity, {SUM} AS size, 0 AS matching FROM finding_total
+                WHERE team_id = :team_id GROUP BY severity
+                UNION ALL
+                SELECT severity, 0, {SUM} FROM {filters.totals(filter)} AS counted
+                WHERE {where} GROUP BY severity
+            ) AS summed
+            GROUP BY severity
+        """  # noqa: S608 (our own names)
     rows = await session.execute(text(sql), values)
     return {Severity(row.severity): (int(row.size), int(row.matching)) for row in rows}
 

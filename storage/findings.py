@@ -177,8 +177,8 @@ async def _count(
     loose = filters.loose(filter)
     if not loose:
         sql = f"""
-            SELECT {", ".join(SUMMED)}, sum(n) AS n FROM {filters.totals(filter)} AS counted
-            WHERE {filters.on_totals(filter)} GROUP BY {_each(SUMMED)} HAVING sum(n) > 0
+            SELECT {", ".join(SUMMED)}, {filters.SUM} AS n FROM {filters.totals(filter)} AS counted
+            WHERE {filters.on_totals(filter)} GROUP BY {_each(SUMMED)} HAVING {filters.SUM} > 0
         """  # noqa: S608 (our own names)
         del values["besides"]
         return (await session.execute(text(sql), values)).all()

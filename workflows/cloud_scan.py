@@ -83,6 +83,8 @@ class CloudScan:
 
     async def _scan(self, request: ScanRequest) -> None:
         begun = await self._begin(request)
+        if self._paused:  # while it waited: only a scan that has begun is shown as paused
+            await self._record_paused()
         planning = ScanPlanning(
             scan_id=self._scan_id, regions=begun.regions, home_region=begun.home_region
         )
@@ -243,11 +245,14 @@ class CloudScan:
     async def _set_paused(self, paused: bool) -> None:
         self._paused = paused
         self._show()
+        await self._record_paused()
+
+    async def _record_paused(self) -> None:
         await workflow.execute_activity_method(
             ScanLifecycleActivities.record_paused,
-            ScanPaused(scan_id=self._scan_id, paused=paused),
+            ScanPaused(scan_id=self._scan_id, paused=self._paused),
             task_queue=task_queues.SCANS,
-            summary="Record the pause" if paused else "Record that the scan goes on",
+            summary="Record the pause" if self._paused else "Record that the scan goes on",
             **policies.RECORD,
         )
 

@@ -45,6 +45,7 @@ async def test_a_paused_scan_starts_no_new_shard_until_it_is_resumed(
     system: System, account: str
 ) -> None:
     scan_id = await system.start(account, services=["sns"])
+    await system.until(scan_id, "running")
     response = await system.client.post(f"scans/{scan_id}/pause")
     assert response.status_code == 202, response.text
     paused = await system.until(scan_id, "paused", "completed")

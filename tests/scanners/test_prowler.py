@@ -213,9 +213,13 @@ async def test_cancellation_at_random_moments_leaves_no_process(
 
 
 async def test_closing_after_the_first_message_stops_the_scanner(
-    audited_cloud: RunningCloud, credentials: FileCredentials, prowler_settings: Settings
+    audited_cloud: RunningCloud,
+    credentials: FileCredentials,
+    catalogue: Catalogue,
+    prowler_settings: Settings,
 ) -> None:
-    job = job_for(audited_cloud.url, credentials, ["sqs_queues_not_publicly_accessible"])
+    # Many checks: the scanner must still be busy when its first message is read.
+    job = job_for(audited_cloud.url, credentials, catalogue.services["ec2"])
     async with aclosing(prowler.run_shard(job, prowler_settings)) as messages:
         await anext(messages)
         assert len(scanner_processes()) >= 1

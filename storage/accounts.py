@@ -135,7 +135,8 @@ async def delete_account(session: AsyncSession, team_id: UUID, account_id: UUID)
 
 _DELETIONS = (
     *(
-        f"DELETE FROM {table} WHERE scan_id IN (SELECT id FROM scan WHERE account_id = :account_id)"  # noqa: S608
+        f"DELETE FROM {table} WHERE task_id IN (SELECT scan_task.id FROM scan_task"  # noqa: S608
+        " JOIN scan ON scan.id = scan_task.scan_id WHERE scan.account_id = :account_id)"
         for table in ("finding_staging", "resource_staging", "coverage_staging")
     ),
     # A resource that another account's findings are about, too, is still to be found.

@@ -18,7 +18,7 @@ _ARRAYS: Final = {
     "status": "finding_status[]",
     "state": "finding_state[]",
 }
-_SEPARATORS: Final = ":/-_.,;@=+#|()[]{}<>\"'\\\t"
+_SEPARATORS: Final = ":/-_.@"
 """Where words end: as in the SQL function `search_words`."""
 
 SUM: Final = "sum(CAST(n AS float8))"
@@ -126,4 +126,5 @@ def _all(*conditions: str) -> str:
 def tsquery(q: str) -> str:
     """Resources that have every word of `q`, or a word that begins so; empty without any word."""
     words = q.lower().translate(str.maketrans(_SEPARATORS, " " * len(_SEPARATORS))).split()
-    return " & ".join(f"'{word}':*" for word in words)
+    quoted = (word.replace("\\", r"\\").replace("'", "''") for word in words)
+    return " & ".join(f"'{word}':*" for word in quoted)

@@ -6,7 +6,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Identity,
+    Index,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -156,23 +166,20 @@ class FindingTotalRow(Base):
     n: Mapped[int] = mapped_column(BigInteger)
 
 
-class FindingSubjectRow(Base):
-    """The resources that findings are about, for `q`; a trigger on `finding` appends new ones.
+FINDING_SUBJECT = Table(
+    "finding_subject",
+    Base.metadata,
+    Column("team_id", Uuid(), nullable=False),
+    Column("resource_uid", Text(), nullable=False),
+    Column("resource_name", Text(), nullable=False),
+    Column("words", TSVECTOR(), nullable=False),
+    Index("finding_subject_uid_idx", text("hashtext(resource_uid)")),
+    Index("finding_subject_words_idx", "words", postgresql_using="gin"),
+)
+"""The resources that findings are about, for `q`; a trigger on `finding` appends new ones.
 
-    Two merges at once may append the same one: without a unique key neither waits for the other.
-    """
-
-    __tablename__ = "finding_subject"
-    __table_args__ = (
-        Index("finding_subject_uid_idx", "resource_uid"),
-        Index("finding_subject_words_idx", "words", postgresql_using="gin"),
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    team_id: Mapped[UUID]
-    resource_uid: Mapped[str]
-    resource_name: Mapped[str]
-    words: Mapped[Any] = mapped_column(TSVECTOR)
+Two merges at once may append the same one: without a unique key neither waits for the other.
+"""
 
 
 class TypeCoverageRow(Base):

@@ -309,7 +309,8 @@ async def _end(session: AsyncSession, scan: ScanRow, end: ScanEnd, at: datetime)
     scan.progress = 100.0 if complete else numbers.progress
     scan.error = None if end.error is None else end.error.model_dump(mode="json")
     await session.flush()
-    await forget_staged(session, scan.id)
+    if any(not TaskStatus(status).done for status in statuses):
+        await forget_staged(session, scan.id)
     await fold_counts(session, scan.team_id, scan.account_id)
 
 

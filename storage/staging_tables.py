@@ -1,15 +1,14 @@
 """UNLOGGED tables that shards COPY into: no WAL, emptied by a crash of PostgreSQL, and short-lived.
 
-A merge finds its rows by (scan, key), checks that none is missing, and deletes them. No index: only
-what is staged and not merged is here, so reading all of it costs less than keeping an index.
+Rows name their shard by `scan_task.id`. A merge checks that none is missing, and deletes them. No
+index: only what is staged and not merged is here, so reading all of it costs less than an index.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
-from uuid import UUID
 
-from sqlalchemy import Boolean, Column, PrimaryKeyConstraint, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, Boolean, Column, PrimaryKeyConstraint, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from storage.tables import SEVERITY, STATUS, Base
@@ -21,11 +20,8 @@ EAGER_VACUUM: Final = {
 """Rows live for minutes: their space is to be had again soon."""
 
 
-def _shard() -> list[Column[Any]]:
-    return [
-        Column[UUID]("scan_id", Uuid(), nullable=False),
-        Column[str]("key", Text(), nullable=False),
-    ]
+def _task() -> Column[Any]:
+    return Column("task_id", BigInteger(), nullable=False)
 
 
 def _text(name: str) -> Column[str]:
@@ -35,9 +31,8 @@ def _text(name: str) -> Column[str]:
 FINDING_STAGING = Table(
     "finding_staging",
     Base.metadata,
-    *_shard(),
+    _task(),
     Column("identity", Uuid(), nullable=False),
-    _text("source"),
     _text("check_id"),
     _text("service"),
     _text("region"),
@@ -54,8 +49,7 @@ FINDING_STAGING = Table(
 RESOURCE_STAGING = Table(
     "resource_staging",
     Base.metadata,
-    *_shard(),
-    _text("source"),
+    _task(),
     _text("type"),
     _text("uid"),
     _text("name"),
@@ -69,13 +63,12 @@ RESOURCE_STAGING = Table(
 COVERAGE_STAGING = Table(
     "coverage_staging",
     Base.metadata,
-    *_shard(),
-    _text("source"),
+    _task(),
     _text("check_id"),
     _text("region"),
     Column("service", Text(), nullable=False, server_default=text("''")),
     Column("is_complete", Boolean(), nullable=False),
-    PrimaryKeyConstraint("scan_id", "key", "source", "check_id", "region"),
+    PrimaryKeyConstraint("task_id", "check_id", "region"),
     prefixes=["UNLOGGED"],
     postgresql_with=EAGER_VACUUM,
 )

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Double,
     Enum,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -157,7 +158,10 @@ class ScanRow(Base):
 
 
 class ScanTaskRow(Base):
-    """One shard of a scan; `rows` and `covered` are what it reported to have staged."""
+    """One shard of a scan; `rows` and `covered` are what it reported to have staged.
+
+    Staged rows name it by `id`; `source` is the scanner they are of.
+    """
 
     __tablename__ = "scan_task"
 
@@ -165,6 +169,8 @@ class ScanTaskRow(Base):
         ForeignKey("scan.id", ondelete="CASCADE"), primary_key=True
     )
     key: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), unique=True)
+    source: Mapped[str | None]
     kind: Mapped[str]
     title: Mapped[str]
     batch: Mapped[int]

@@ -23,9 +23,9 @@ TELL_APART = text("""
                    PARTITION BY identity ORDER BY resource_name, detail, severity, status
                ) - 1 AS ordinal
         FROM finding_staging
-        WHERE scan_id = :scan_id AND key = :key AND identity IN (
+        WHERE task_id = :task_id AND identity IN (
             SELECT identity FROM finding_staging
-            WHERE scan_id = :scan_id AND key = :key
+            WHERE task_id = :task_id
             GROUP BY identity HAVING count(*) > 1
         )
     ) AS numbered
@@ -37,29 +37,27 @@ The first keeps its identity; the others get one of that and their number.
 """
 
 TOUCH = text("""
-    INSERT INTO coverage_staging
-        (scan_id, key, source, check_id, region, service, is_complete)
-    SELECT :scan_id, :key, source, check_id, region, max(service), false
+    INSERT INTO coverage_staging (task_id, check_id, region, service, is_complete)
+    SELECT :task_id, check_id, region, max(service), false
     FROM finding_staging
-    WHERE scan_id = :scan_id AND key = :key
-    GROUP BY source, check_id, region
-    ON CONFLICT (scan_id, key, source, check_id, region)
-        DO UPDATE SET service = excluded.service
+    WHERE task_id = :task_id
+    GROUP BY check_id, region
+    ON CONFLICT (task_id, check_id, region) DO UPDATE SET service = excluded.service
 """)
 """Where findings may be gone is staged already; this adds where some were seen all the same."""
 
 PLACE = text("""
     INSERT INTO check_coverage
         (team_id, account_id, provider, source, check_id, region, service)
-    SELECT :team_id, :account_id, :provider, source, check_id, region, service
+    SELECT :team_id, :account_id, :provider, :source, check_id, region, service
     FROM coverage_staging AS touched
-    WHERE scan_id = :scan_id AND key = :key AND NOT EXISTS (
+    WHERE task_id = :task_id AND NOT EXISTS (
         SELECT FROM check_coverage AS known
-        WHERE known.account_id = :account_id AND known.source = touched.source
+        WHERE known.account_id = :account_id AND known.source = :source
           AND known.check_id = touched.check_id AND known.region = touched.region
           AND (known.service <> '' OR touched.service = '')
     )
-    ORDER BY source, check_id, region
+    ORDER BY check_id, region
     -- The service is known once there is a finding, and then stays.
     ON CONFLICT (account_id, source, check_id, region)
         DO UPDATE SET service = excluded.service WHERE check_coverage.service = ''
@@ -68,18 +66,17 @@ PLACE = text("""
 APPLY = text("""
     WITH place AS (
         SELECT known.id AS coverage_id, known.at AS covered_at, known.scan_id AS covered_by,
-               touched.is_complete, source, check_id, region
-        FROM coverage_staging AS touched JOIN check_coverage AS known
-            USING (source, check_id, region)
-        WHERE touched.scan_id = :scan_id AND touched.key = :key
-          AND known.account_id = :account_id
+               touched.is_complete, check_id, region
+        FROM coverage_staging AS touched JOIN check_coverage AS known USING (check_id, region)
+        WHERE touched.task_id = :task_id
+          AND known.account_id = :account_id AND known.source = :source
     ), known AS (
         SELECT finding.*, place.is_complete, place.covered_at, place.covered_by
         FROM place JOIN finding USING (coverage_id)
     ), staged AS (
-        SELECT * FROM finding_staging WHERE scan_id = :scan_id AND key = :key
+        SELECT * FROM finding_staging WHERE task_id = :task_id
     ), difference AS MATERIALIZED (
-        SELECT staged.identity, staged.source, staged.check_id, staged.region,
+        SELECT staged.identity, staged.check_id, staged.region,
                known.id AS finding_id, known.covered_at, known.covered_by,
                staged.identity IS NULL AS is_gone,
                coalesce(staged.severity, known.severity) AS severity,
@@ -108,7 +105,7 @@ APPLY = text("""
                CASE WHEN status = 'pass' THEN 'resolved' ELSE 'open' END::finding_state,
                resource_uid, resource_name, resource_type, detail,
                :scan_id, :at, :scan_id, :at
-        FROM difference JOIN place USING (source, check_id, region)
+        FROM difference JOIN place USING (check_id, region)
         WHERE finding_id IS NULL
     ), moved AS (
         UPDATE finding
@@ -193,8 +190,8 @@ COMPLETE = text("""
     UPDATE check_coverage AS known
     SET scan_id = :scan_id, at = :at
     FROM coverage_staging AS touched
-    WHERE touched.scan_id = :scan_id AND touched.key = :key AND touched.is_complete
-      AND known.account_id = :account_id AND known.source = touched.source
+    WHERE touched.task_id = :task_id AND touched.is_complete
+      AND known.account_id = :account_id AND known.source = :source
       AND known.check_id = touched.check_id AND known.region = touched.region
       AND (known.at IS NULL OR known.at <= :at)
 """)

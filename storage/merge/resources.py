@@ -11,33 +11,31 @@ from contracts.scans import FindingCounts
 
 APPLY = text("""
     WITH place AS (
-        SELECT source, type, bool_or(is_complete) AS is_complete
+        SELECT type, bool_or(is_complete) AS is_complete
         FROM (
-            SELECT source, check_id AS type, true AS is_complete
-            FROM coverage_staging WHERE scan_id = :scan_id AND key = :key
+            SELECT check_id AS type, true AS is_complete
+            FROM coverage_staging WHERE task_id = :task_id
             UNION ALL
-            SELECT DISTINCT source, type, false
-            FROM resource_staging WHERE scan_id = :scan_id AND key = :key
+            SELECT DISTINCT type, false FROM resource_staging WHERE task_id = :task_id
         ) AS touched
-        GROUP BY source, type
+        GROUP BY type
     ), known AS (
         SELECT resource.*, place.is_complete
-        FROM place JOIN resource USING (source, type)
-        WHERE resource.account_id = :account_id
+        FROM place JOIN resource USING (type)
+        WHERE resource.account_id = :account_id AND resource.source = :source
     ), staged AS (
         -- A table may show one resource twice, once for each region it is seen from.
-        SELECT DISTINCT ON (source, type, uid) *
+        SELECT DISTINCT ON (type, uid) *
         FROM resource_staging
-        WHERE scan_id = :scan_id AND key = :key
-        ORDER BY source, type, uid, region, name, tags, attributes
+        WHERE task_id = :task_id
+        ORDER BY type, uid, region, name, tags, attributes
     ), difference AS MATERIALIZED (
-        SELECT staged.*, known.id AS resource_id, staged.scan_id IS NULL AS is_gone,
-               known.type AS known_type, known.source AS known_source
-        FROM staged FULL JOIN known
-            ON (known.source, known.type, known.uid) = (staged.source, staged.type, staged.uid)
+        SELECT staged.*, known.id AS resource_id, staged.task_id IS NULL AS is_gone,
+               known.type AS known_type
+        FROM staged FULL JOIN known ON (known.type, known.uid) = (staged.type, staged.uid)
         WHERE known.id IS NULL
-           OR staged.scan_id IS NULL AND known.is_complete AND known.gone_at IS NULL
-           OR staged.scan_id IS NOT NULL AND (
+           OR staged.task_id IS NULL AND known.is_complete AND known.gone_at IS NULL
+           OR staged.task_id IS NOT NULL AND (
                known.gone_at IS NOT NULL
                OR staged.name <> known.name
                OR staged.region <> known.region
@@ -50,7 +48,7 @@ APPLY = text("""
              words, first_seen_at, seen_at)
         SELECT CAST(:id_time || substr(n, 1, 3) || '8' || substr(n, 4) || substr(md5(uid), 1, 10)
                     AS uuid),
-               :team_id, :account_id, source, :provider,
+               :team_id, :account_id, :source, :provider,
                type, uid, name, region, tags, attributes,
                search_words(uid, name), :at, :at
         FROM (
@@ -73,7 +71,7 @@ APPLY = text("""
             -- Last seen when its type was last read completely before.
             seen_at = greatest(resource.seen_at, covered.at)
         FROM difference AS now LEFT JOIN type_coverage AS covered
-            ON covered.account_id = :account_id AND covered.source = now.known_source
+            ON covered.account_id = :account_id AND covered.source = :source
             AND covered.type = now.known_type
         WHERE resource.id = now.resource_id AND now.is_gone
         RETURNING 1
@@ -88,10 +86,10 @@ APPLY = text("""
 
 COMPLETE = text("""
     INSERT INTO type_coverage (account_id, source, type, scan_id, at)
-    SELECT :account_id, source, check_id, :scan_id, :at
+    SELECT :account_id, :source, check_id, :scan_id, :at
     FROM coverage_staging
-    WHERE scan_id = :scan_id AND key = :key
-    ORDER BY source, check_id
+    WHERE task_id = :task_id
+    ORDER BY check_id
     ON CONFLICT (account_id, source, type)
         DO UPDATE SET scan_id = excluded.scan_id, at = excluded.at
         WHERE type_coverage.at <= excluded.at

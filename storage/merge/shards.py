@@ -19,12 +19,9 @@ from storage.merge.staging import clear_staging
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
 _STAGED: Final = text("""
-    SELECT (SELECT count(*) FROM finding_staging WHERE (scan_id, key) = (:scan_id, :key))
-               AS findings,
-           (SELECT count(*) FROM resource_staging WHERE (scan_id, key) = (:scan_id, :key))
-               AS resources,
-           (SELECT count(*) FROM coverage_staging
-            WHERE (scan_id, key) = (:scan_id, :key) AND is_complete) AS covered
+    SELECT (SELECT count(*) FROM finding_staging WHERE task_id = :task_id) AS findings,
+           (SELECT count(*) FROM resource_staging WHERE task_id = :task_id) AS resources,
+           (SELECT count(*) FROM coverage_staging WHERE task_id = :task_id) AS covered
 """)
 
 _PLANNER: Final = text("""
@@ -66,8 +63,7 @@ async def merge_shard(
     task, team_id, account_id, provider = found
     if TaskStatus(task.status).done:
         return FindingCounts.model_validate(task.counts or {})
-    parameters: dict[str, Any] = {"scan_id": scan_id, "key": key}
-    staged = (await session.execute(_STAGED, parameters)).one()
+    staged = (await session.execute(_STAGED, {"task_id": task.id})).one()
     is_discovery = task.kind == TaskKind.DISCOVERY
     rows = staged.resources if is_discovery else staged.findings
     if task.coverage is None or (rows, staged.covered) != (task.rows, task.covered):
@@ -78,9 +74,16 @@ async def merge_shard(
         )
     planner = SET_AT_A_TIME if rows > MANY_ROWS else ROW_BY_ROW
     await session.execute(_PLANNER, {"settings": planner})
-    parameters["team_id"], parameters["account_id"] = team_id, account_id
-    parameters["provider"] = provider
-    parameters["at"], parameters["id_time"] = at, _id_time(at)
+    parameters: dict[str, Any] = {
+        "task_id": task.id,
+        "source": task.source or "",  # nothing staged, nothing of any source to compare with
+        "scan_id": scan_id,
+        "team_id": team_id,
+        "account_id": account_id,
+        "provider": provider,
+        "at": at,
+        "id_time": _id_time(at),
+    }
     if is_discovery:
         counts = await merge_resources(session, parameters)
     else:

@@ -1,10 +1,11 @@
-"""What a shard observes, COPYed in batches into unlogged tables, keyed by (scan, shard)."""
+"""What a shard observes, COPYed in batches into unlogged tables, keyed by the shard's task."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Contract
+from contracts.errors import NotFound
 from contracts.observations import CoveredCheck, ObservedFinding, ObservedResource
 from contracts.vocabulary import Provider
 from storage.merge.identity import finding_identity
@@ -20,14 +22,13 @@ from storage.merge.identity import finding_identity
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 RowT = TypeVar("RowT")
 
-ROWS_AT_ONCE: Final = 2_000
+ROWS_AT_ONCE: Final = 10_000
 """Rows encoded between two awaits, so that heartbeats go on."""
 KEY_BYTES: Final = 2_000
-"""What an index takes of a resource's uid or name; its identity is of the whole uid."""
-LONG: Final = 1_000
+"""What a unique index takes of a resource's uid."""
 
-_FINDING_COLUMNS: Final = ("scan_id", "key", "source", "identity", *ObservedFinding._fields)
-_RESOURCE_COLUMNS: Final = ("scan_id", "key", "source", *ObservedResource._fields)
+_FINDING_COLUMNS: Final = ("task_id", "identity", *ObservedFinding._fields)
+_RESOURCE_COLUMNS: Final = ("task_id", *ObservedResource._fields)
 
 
 class StagingTarget(Contract):
@@ -47,18 +48,20 @@ STAGING: Final = ("finding_staging", "resource_staging", "coverage_staging")
 
 async def clear_staging(session: AsyncSession, scan_id: UUID, key: str) -> None:
     """Delete what an earlier attempt of this shard staged."""
+    task = "SELECT id FROM scan_task WHERE scan_id = :scan_id AND key = :key"
     for table in STAGING:
         await session.execute(
-            text(f"DELETE FROM {table} WHERE scan_id = :scan_id AND key = :key"),  # noqa: S608
+            text(f"DELETE FROM {table} WHERE task_id = ({task})"),  # noqa: S608 (our own names)
             {"scan_id": scan_id, "key": key},
         )
 
 
 async def forget_staged(session: AsyncSession, scan_id: UUID) -> None:
     """Delete what shards of a scan staged that were never merged."""
+    tasks = "SELECT id FROM scan_task WHERE scan_id = :scan_id"
     for table in STAGING:
         await session.execute(
-            text(f"DELETE FROM {table} WHERE scan_id = :scan_id"),  # noqa: S608 (our own names)
+            text(f"DELETE FROM {table} WHERE task_id IN ({tasks})"),  # noqa: S608 (our own names)
             {"scan_id": scan_id},
         )
 
@@ -67,16 +70,37 @@ async def stage_findings(
     c: Connection, target: StagingTarget, findings: Sequence[ObservedFinding]
 ) -> int:
     """Add findings to the shard's rows; returns how many."""
-    shard = (target.scan_id, target.key, target.source)
+    task_id = await _task_id(c, target)
     identity = finding_identity(target.team_id, target.source, target.provider, target.account_id)
     for part in _parts(findings):
-        rows = zip(part, part if _is_storable(part) else map(_storable_finding, part), strict=True)
+        stored = part if _is_storable(part) else map(_storable_finding, part)
         await c.copy_records_to_table(
             "finding_staging",
-            records=((*shard, identity(row[0], row[2], row[3]), *stored) for row, stored in rows),
+            records=(
+                (task_id, identity(row[0], row[2], row[3]), *kept)
+                for row, kept in zip(part, stored, strict=True)
+            ),
             columns=_FINDING_COLUMNS,
         )
     return len(findings)
+
+
+async def _task_id(c: Connection, target: StagingTarget) -> int:
+    """What staged rows call the shard, which learns here which scanner they are of."""
+    shard = (target.scan_id, target.key, target.source)
+    task_id: int | None = await c.fetchval(
+        """
+        WITH told AS (
+            UPDATE scan_task SET source = $3
+            WHERE scan_id = $1 AND key = $2 AND source IS DISTINCT FROM $3
+        )
+        SELECT id FROM scan_task WHERE scan_id = $1 AND key = $2
+        """,
+        *shard,
+    )
+    if task_id is None:
+        raise NotFound(f"This scan has no shard {target.key}.")
+    return task_id
 
 
 def _parts(rows: Sequence[RowT]) -> Iterator[Sequence[RowT]]:
@@ -85,21 +109,13 @@ def _parts(rows: Sequence[RowT]) -> Iterator[Sequence[RowT]]:
 
 
 def _is_storable(rows: Sequence[ObservedFinding]) -> bool:
-    """Whether PostgreSQL takes these as they are."""
-    texts = ["".join(row) for row in rows]
-    text = "".join(texts)
-    return text.isascii() and "\0" not in text and max(map(len, texts)) < LONG
+    """Whether PostgreSQL takes these as they are: no NUL, and no half of a surrogate pair."""
+    text = "".join(chain.from_iterable(rows))
+    return text.isascii() and "\0" not in text
 
 
 def _storable_finding(row: ObservedFinding) -> ObservedFinding:
-    plain = ObservedFinding._make(map(_plain, row))
-    return plain._replace(
-        resource_uid=_indexable(plain.resource_uid), resource_name=_indexable(plain.resource_name)
-    )
-
-
-def _indexable(field: str) -> str:
-    return field.encode()[:KEY_BYTES].decode(errors="ignore")
+    return ObservedFinding._make(map(_plain, row))
 
 
 async def stage_coverage(
@@ -109,18 +125,17 @@ async def stage_coverage(
 
     For discovery a pair is (type, ""): the type was read completely.
     """
+    task_id = await _task_id(c, target)
     added: int = await c.fetchval(
         """
         WITH added AS (
-            INSERT INTO coverage_staging (scan_id, key, source, check_id, region, is_complete)
-            SELECT $1, $2, $3, *, true FROM unnest($4::text[], $5::text[])
+            INSERT INTO coverage_staging (task_id, check_id, region, is_complete)
+            SELECT $1, *, true FROM unnest($2::text[], $3::text[])
             ON CONFLICT DO NOTHING RETURNING 1
         )
         SELECT count(*) FROM added
         """,
-        target.scan_id,
-        target.key,
-        target.source,
+        task_id,
         *_columns(covered),
     )
     return added
@@ -133,12 +148,10 @@ async def mark_not_assessed(
     await c.execute(
         """
         UPDATE finding_staging SET status = 'not_assessed'
-        WHERE scan_id = $1 AND key = $2 AND source = $3 AND status <> 'not_assessed'
-          AND (check_id, region) IN (SELECT * FROM unnest($4::text[], $5::text[]))
+        WHERE task_id = $1 AND status <> 'not_assessed'
+          AND (check_id, region) IN (SELECT * FROM unnest($2::text[], $3::text[]))
         """,
-        target.scan_id,
-        target.key,
-        target.source,
+        await _task_id(c, target),
         *_columns(pairs),
     )
 
@@ -151,23 +164,24 @@ async def stage_resources(
     c: Connection, target: StagingTarget, resources: Sequence[ObservedResource]
 ) -> int:
     """Add resources to the shard's rows; returns how many."""
+    task_id = await _task_id(c, target)
     for part in _parts(resources):
         await c.copy_records_to_table(
             "resource_staging",
-            records=_resource_records(target, part),
+            records=_resource_records(task_id, part),
             columns=_RESOURCE_COLUMNS,
         )
     return len(resources)
 
 
 def _resource_records(
-    target: StagingTarget, resources: Sequence[ObservedResource]
+    task_id: int, resources: Sequence[ObservedResource]
 ) -> Iterator[tuple[Any, ...]]:
     for row in resources:
         yield (
-            *(target.scan_id, target.key, target.source),
+            task_id,
             *(_indexable(_plain(row.uid)), _plain(row.type)),
-            *(_indexable(_plain(row.name)), _plain(row.region)),
+            *(_plain(row.name), _plain(row.region)),
             *(_json(row.tags), _json(row.attributes)),
         )
 
@@ -189,6 +203,10 @@ def _storable(value: Any) -> Any:
             return [_storable(part) for part in value]
         case _:
             return value
+
+
+def _indexable(field: str) -> str:
+    return field.encode()[:KEY_BYTES].decode(errors="ignore")
 
 
 def _plain(field: str) -> str:

@@ -93,6 +93,8 @@ CREATE INDEX scan_team_id_id_idx ON scan (team_id, id);
 CREATE TABLE scan_task (
     scan_id uuid NOT NULL,
     key text NOT NULL,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    source text,
     kind text NOT NULL,
     title text NOT NULL,
     batch integer NOT NULL,
@@ -109,6 +111,7 @@ CREATE TABLE scan_task (
     counts jsonb,
     error jsonb,
     CONSTRAINT scan_task_pkey PRIMARY KEY (scan_id, key),
+    CONSTRAINT scan_task_id_key UNIQUE (id),
     CONSTRAINT scan_task_scan_id_fkey FOREIGN KEY (scan_id) REFERENCES scan (id) ON DELETE CASCADE
 );
 
@@ -222,15 +225,13 @@ CREATE TABLE finding_total (
 CREATE INDEX finding_total_team_idx ON finding_total (team_id);
 
 CREATE TABLE finding_subject (
-    id bigint GENERATED ALWAYS AS IDENTITY,
     team_id uuid NOT NULL,
     resource_uid text NOT NULL,
     resource_name text NOT NULL,
-    words tsvector NOT NULL,
-    CONSTRAINT finding_subject_pkey PRIMARY KEY (id)
+    words tsvector NOT NULL
 );
 
-CREATE INDEX finding_subject_uid_idx ON finding_subject (resource_uid);
+CREATE INDEX finding_subject_uid_idx ON finding_subject (hashtext(resource_uid));
 CREATE INDEX finding_subject_words_idx ON finding_subject USING gin (words);
 
 CREATE TABLE type_coverage (
@@ -272,10 +273,8 @@ CREATE INDEX resource_team_idx ON resource (team_id, id)
 CREATE INDEX resource_words_idx ON resource USING gin (words);
 
 CREATE UNLOGGED TABLE finding_staging (
-    scan_id uuid NOT NULL,
-    key text NOT NULL,
+    task_id bigint NOT NULL,
     identity uuid NOT NULL,
-    source text NOT NULL,
     check_id text NOT NULL,
     service text NOT NULL,
     region text NOT NULL,
@@ -288,9 +287,7 @@ CREATE UNLOGGED TABLE finding_staging (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
 
 CREATE UNLOGGED TABLE resource_staging (
-    scan_id uuid NOT NULL,
-    key text NOT NULL,
-    source text NOT NULL,
+    task_id bigint NOT NULL,
     type text NOT NULL,
     uid text NOT NULL,
     name text NOT NULL,
@@ -300,14 +297,12 @@ CREATE UNLOGGED TABLE resource_staging (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
 
 CREATE UNLOGGED TABLE coverage_staging (
-    scan_id uuid NOT NULL,
-    key text NOT NULL,
-    source text NOT NULL,
+    task_id bigint NOT NULL,
     check_id text NOT NULL,
     region text NOT NULL,
     service text DEFAULT '' NOT NULL,
     is_complete boolean NOT NULL,
-    CONSTRAINT coverage_staging_pkey PRIMARY KEY (scan_id, key, source, check_id, region)
+    CONSTRAINT coverage_staging_pkey PRIMARY KEY (task_id, check_id, region)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
 """
 
@@ -325,7 +320,7 @@ CREATE FUNCTION search_words(uid text, name text) RETURNS tsvector
         ELSE uid END
         || CASE WHEN strpos(uid, name) > 0 THEN '' ELSE ' ' || name END,
         500
-    )), E':/-_.,;@=+#|()[]{}<>"''\\\t', repeat(' ', 24)), ' '), ''))
+    )), ':/-_.@', '      '), ' '), ''))
 """
 
 COUNT = """
@@ -371,7 +366,8 @@ BEGIN
     FROM (SELECT DISTINCT team_id, resource_uid, resource_name FROM {rows}) AS seen
     WHERE NOT EXISTS (
         SELECT FROM finding_subject AS known
-        WHERE known.resource_uid = seen.resource_uid
+        WHERE hashtext(known.resource_uid) = hashtext(seen.resource_uid)
+          AND known.resource_uid = seen.resource_uid
           AND known.resource_name = seen.resource_name
           AND known.team_id = seen.team_id
     );

@@ -125,3 +125,75 @@ class ErrorClass(StrEnum):
     UNREACHABLE = "unreachable"
     NOT_IMPLEMENTED = "not_implemented"
     OTHER = "other"
+
+
+class OverlapPolicy(StrEnum):
+    """What a due run does while an earlier one of the same schedule, or another scan of the same
+    account, has not ended."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    QUEUE_ONE = "queue_one"
+    CANCEL_PREVIOUS = "cancel_previous"
+    TERMINATE_PREVIOUS = "terminate_previous"
+    ALLOW = "allow"
+
+
+class ScheduleStatus(StrEnum):
+    """Whether a schedule fires. Finished: it never will again."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    FINISHED = "finished"
+
+
+class RunTrigger(StrEnum):
+    """Why a run was due."""
+
+    SCHEDULE = "schedule"
+    EXPIRY = "expiry"
+    MANUAL = "manual"
+    BACKFILL = "backfill"
+
+
+class RunOutcome(StrEnum):
+    """Where a run stands, or how it ended."""
+
+    QUEUED = "queued"  # waits for its turn
+    RUNNING = "running"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+    SKIPPED = "skipped"  # the overlap policy left it out
+    MISSED = "missed"  # nothing could start it in time
+    REFUSED = "refused"  # its account or job is gone or disabled
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing more happens to the run."""
+        return self not in (RunOutcome.QUEUED, RunOutcome.RUNNING)
+
+    @property
+    def started(self) -> bool:
+        """True when its work began, however it ended."""
+        return self not in (
+            RunOutcome.QUEUED,
+            RunOutcome.SKIPPED,
+            RunOutcome.MISSED,
+            RunOutcome.REFUSED,
+        )
+
+
+class Weekday(StrEnum):
+    """A day of the week, in the order of `datetime.weekday()`."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"

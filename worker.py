@@ -14,7 +14,10 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.failures import SafeFailures
+from activities.run_admission import RunAdmissionActivities
+from activities.run_endings import RunEndActivities
 from activities.scan_lifecycle import ScanLifecycleActivities
+from activities.schedule_upkeep import ScheduleUpkeepActivities
 from activities.shards import ShardActivities
 from runtime import policies, search_attributes, task_queues, temporal
 from runtime.exit import leave
@@ -22,10 +25,15 @@ from runtime.logging import configure_logging
 from runtime.settings import Settings, get_settings
 from runtime.workflow_sandbox import ContextFreeRunner
 from storage.database import Database
-from workflows.account_check import AccountCheck
-from workflows.cloud_scan import CloudScan
+from workflows.catalogue import JOBS, load
+from workflows.defaults import keep_defaults
+from workflows.job_run import JobRun
+from workflows.schedule_backfill import ScheduleBackfill
 
-PASSED_THROUGH = ("contracts", "runtime", "scanners", "storage", "activities", "workflows.failures")
+PASSED_THROUGH = (
+    *("contracts", "runtime", "scanners", "scheduling", "storage", "activities"),
+    "workflows.failures",
+)
 """Imported once, not once a workflow. The sandbox itself stays on."""
 
 POLLS = 20
@@ -43,13 +51,26 @@ class Registration(NamedTuple):
 def registrations(
     database: Database, settings: Settings, client: Client
 ) -> dict[str, Registration]:
-    """Every queue with what it runs: the one table that worker processes are built from."""
+    """Every queue with what it runs: the one table that worker processes are built from.
+
+    The workflows of jobs come from the catalogue, each on the queue of its entry.
+    """
     lifecycle = ScanLifecycleActivities(database, settings, client)
     shards = ShardActivities(database, settings)
+    endings = RunEndActivities(database, client)
+    admission = RunAdmissionActivities(database, endings, JOBS)
+    upkeep = ScheduleUpkeepActivities(database, client, admission, endings)
+    jobs = {
+        queue: [load(job) for job in JOBS.values() if job.queue == queue]
+        for queue in task_queues.SLOTS
+    }
     return {
         task_queues.SCANS: Registration(
-            [CloudScan, AccountCheck],
+            [*jobs[task_queues.SCANS], JobRun, ScheduleBackfill],
             [
+                admission.admit_run,
+                endings.displace_runs,
+                endings.close_run,
                 lifecycle.begin_scan,
                 lifecycle.check_account,
                 lifecycle.plan_discovery,
@@ -61,6 +82,15 @@ def registrations(
         task_queues.DISCOVERY: Registration([], [shards.discover_shard]),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
         task_queues.SYNC: Registration([], [shards.merge_shard]),
+        task_queues.MAINTENANCE: Registration(
+            jobs[task_queues.MAINTENANCE],
+            [
+                upkeep.reconcile_schedules,
+                upkeep.record_missed_runs,
+                upkeep.end_lost_runs,
+                upkeep.start_due_items,
+            ],
+        ),
     }
 
 
@@ -114,6 +144,9 @@ async def serve(queues: Sequence[str], slots: int | None) -> None:
         async with AsyncExitStack() as workers:
             for worker in build_workers(client, table, settings, queues, slots):
                 await workers.enter_async_context(worker)
+            if task_queues.MAINTENANCE in queues:
+                watching = asyncio.create_task(keep_defaults(database, client))
+                workers.callback(watching.cancel)
             await stopping.wait()
     finally:
         await database.close()

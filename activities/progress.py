@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from types import TracebackType
 from typing import Final, Self
@@ -61,3 +62,21 @@ class ShardProgress:
                 progress=100 * self.done / self.total if self.total else 0,
                 rows=self.rows,
             )
+
+
+@asynccontextmanager
+async def heartbeating() -> AsyncIterator[None]:
+    """While entered, the activity heartbeats every second and so hears of a cancel."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating

@@ -6,9 +6,9 @@ import random
 from datetime import UTC, datetime
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
+from activities.engine_state import how_it_ended
 from activities.failures import as_application_error
 from contracts.accounts import Account, AccountCheck, AccountRef, CloudIdentity
 from contracts.errors import (
@@ -92,7 +92,7 @@ class ScanLifecycleActivities:
             if holder is None:
                 return None
             # A workflow that was terminated could not give the account back itself.
-            ended = await self._how_it_ended(f"scan/{holder}")
+            ended = await how_it_ended(self._client, f"scan/{holder}")
             if ended is None:
                 break
             async with self._database.transaction() as session:
@@ -113,20 +113,6 @@ class ScanLifecycleActivities:
         async with self._database.transaction() as session:
             await scan_state.set_waiting(session, request.scan_id, words)
         return words
-
-    async def _how_it_ended(self, workflow_id: str) -> str | None:
-        """In words how a workflow ended; None while it runs."""
-        try:
-            description = await self._client.get_workflow_handle(workflow_id).describe()
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return "is unknown to Temporal and ended"
-            raise
-        if description.status in (None, WorkflowExecutionStatus.RUNNING):
-            return None
-        return {WorkflowExecutionStatus.TERMINATED: "was terminated"}.get(
-            description.status, f"ended ({description.status.name.lower()})"
-        )
 
     async def _learn_identity(self, account: Account) -> CloudIdentity:
         identity = await check_identity(account, self._settings)

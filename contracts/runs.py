@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from pydantic import Field
 
 from contracts.base import Contract
 from contracts.scans import ScanError
 from contracts.vocabulary import OverlapPolicy, RunOutcome, RunTrigger
+
+
+def run_id_at(schedule_id: UUID, nominal: datetime) -> UUID:
+    """The id of the run of a schedule at this time: the same time never has two."""
+    return uuid5(schedule_id, nominal.astimezone(UTC).isoformat())
 
 
 class RunItem(Contract):
@@ -90,6 +95,15 @@ class RunPlan(Contract):
     argument: dict[str, Any]
     timeout_seconds: float
     summary: str
+    attributes: dict[str, str] = Field(default_factory=dict, description="Search attributes.")
+
+
+class RunInTheWay(Contract):
+    """What has to end before a run may start: a run, or a scan that was started by hand."""
+
+    workflow_id: str
+    work_id: str | None = Field(None, description="The workflow that does the run's work.")
+    scan_id: UUID | None = None
 
 
 class RunAdmission(Contract):
@@ -98,17 +112,16 @@ class RunAdmission(Contract):
     outcome: RunOutcome
     words: str = Field("", description="Which rule decided.")
     plan: RunPlan | None = None
-    in_the_way: list[str] = Field(
-        default_factory=list, description="Workflows to end first, as the overlap policy says."
+    in_the_way: list[RunInTheWay] = Field(
+        default_factory=list, description="What to end first, as the overlap policy says."
     )
     terminate: bool = Field(False, description="End them at once, without letting them clean up.")
 
 
 class RunDisplacement(Contract):
-    """End these workflows, for the sake of a run."""
+    """End these, for the sake of a run."""
 
-    run_id: UUID
-    workflow_ids: list[str]
+    in_the_way: list[RunInTheWay]
     terminate: bool
 
 
@@ -154,14 +167,13 @@ class JobSummary(Contract):
 
 
 class SweepRequest(Contract):
-    """Start what tracked items that are due make due; `at` is set when it goes on in a new run."""
+    """Start what tracked items that are due make due."""
 
-    at: datetime | None = None
-    started: int = 0
+    started: int = Field(0, description="By the histories before, where it goes on in a new one.")
 
 
 class SweepBatch(Contract):
-    """One bounded step of a sweep."""
+    """One bounded step of a sweep: what is due at this time."""
 
     at: datetime
     limit: int
@@ -179,18 +191,3 @@ class ReconcileRequest(Contract):
     full: bool = Field(
         False, description="Also compare what Temporal's list does not show, one by one."
     )
-
-
-class ReconcileStep(Contract):
-    """One bounded step: schedules after this id."""
-
-    at: datetime
-    after: UUID | None = None
-    full: bool = False
-
-
-class ReconcileDone(Contract):
-    """What a step did, and where the next one begins; None when it was the last."""
-
-    counts: dict[str, int] = Field(default_factory=dict)
-    after: UUID | None = None

@@ -230,6 +230,14 @@ class StoredSchedule(ScheduleDefinition):
         """The job that it starts, as the catalogue names it."""
         return self.target.job if isinstance(self.target, JobTarget) else CLOUD_SCAN
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """What the job is started with."""
+        if isinstance(self.target, JobTarget):
+            return self.target.params
+        options = self.target.options.model_dump(mode="json")
+        return {"account_id": str(self.target.account_id), **options}
+
 
 class Schedule(ScheduleDefinition):
     """A schedule as the API shows it."""

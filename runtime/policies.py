@@ -89,6 +89,32 @@ MERGE: Final[ActivityPolicy] = {
     ),
 }
 
+DISPLACE: Final[ActivityPolicy] = {
+    # Waits until what was cancelled has ended; a scan stops its scanners first.
+    "start_to_close_timeout": timedelta(minutes=15),
+    "schedule_to_close_timeout": timedelta(days=2),
+    "heartbeat_timeout": timedelta(seconds=20),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=30),
+        non_retryable_error_types=PERMANENT_ERRORS,
+    ),
+}
+
+UPKEEP: Final[ActivityPolicy] = {
+    # One bounded step of a maintenance job; each may be repeated.
+    "start_to_close_timeout": timedelta(minutes=5),
+    "schedule_to_close_timeout": timedelta(hours=1),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=30),
+        non_retryable_error_types=PERMANENT_ERRORS,
+    ),
+}
+
 HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)
 """Cancellation arrives only through a heartbeat: no longer than this between two that are sent."""
 
@@ -108,6 +134,16 @@ STAGING_TRIES: Final = 3
 ACCOUNT_RECHECK: Final = timedelta(minutes=2)
 """A scan that waits for its account is woken by the one before it; if that one was terminated
 and cannot, it looks again after this time."""
+
+TURN_RECHECK: Final = timedelta(minutes=1)
+"""A run that waits for its turn is woken by the one before it; if that one was terminated and
+cannot, it looks again after this time."""
+
+BACKFILL_IN_FLIGHT: Final = 20
+"""Runs of one backfill at a time, where its overlap policy lets them run together."""
+
+SWEEP_BATCH: Final = 200
+"""Targets that one step of the expiry sweep starts."""
 
 DISCOVERY_IN_FLIGHT: Final = 8
 """Table groups of one account read at a time."""

@@ -9,11 +9,13 @@ SCANS: Final = "scans"
 DISCOVERY: Final = "discovery"
 COMPLIANCE: Final = "compliance"
 SYNC: Final = "sync"
+MAINTENANCE: Final = "maintenance"
 
 SLOTS: Final[dict[str, int]] = {
     SCANS: 100,
     DISCOVERY: 8,
     COMPLIANCE: max(1, os.cpu_count() or 1),
     SYNC: 8,
+    MAINTENANCE: 2,
 }
 """Default slots per queue: many for light work, one per core for scanner processes."""

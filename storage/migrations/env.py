@@ -9,14 +9,16 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from storage import finding_tables, staging_tables
+from storage import finding_tables, schedule_tables, staging_tables
 from storage.database import open_engine
 from storage.tables import Base
 
 METADATA = Base.metadata
-assert {finding_tables.FindingRow.__tablename__, staging_tables.FINDING_STAGING.name} <= set(  # noqa: S101
-    METADATA.tables
-)
+assert {  # noqa: S101
+    finding_tables.FindingRow.__tablename__,
+    schedule_tables.ScheduleRow.__tablename__,
+    staging_tables.FINDING_STAGING.name,
+} <= set(METADATA.tables)
 
 
 def run(connection: Connection) -> None:

@@ -11,11 +11,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 from contracts.errors import PermanentError
-from storage import bootstrap, finding_tables, staging_tables
+from storage import bootstrap, finding_tables, schedule_tables, staging_tables
 from storage.database import open_engine
 from storage.tables import Base
 
-DEFINED_IN = {finding_tables.FindingRow.__table__, staging_tables.FINDING_STAGING}
+DEFINED_IN = {
+    finding_tables.FindingRow.__table__,
+    schedule_tables.ScheduleRow.__table__,
+    staging_tables.FINDING_STAGING,
+}
 
 CATALOGUE = {
     "columns": """
@@ -110,5 +114,5 @@ async def test_an_older_postgresql_is_refused_with_the_fix(
         await bootstrap.migrate(database_url)
     assert "PostgreSQL 18 or later" in (refused.value.fix or "")
     connection = await asyncpg.connect(database_url)
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0001"
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0002"
     await connection.close()

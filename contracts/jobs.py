@@ -1,0 +1,60 @@
+"""Jobs: what can recur, as the catalogue lists it and as the API shows it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from contracts.base import Contract
+from contracts.runs import Run
+from contracts.schedules import Timing
+from contracts.vocabulary import OverlapPolicy
+
+
+class JobScope(StrEnum):
+    """Whose a job is: a team's, or the whole installation's."""
+
+    TEAM = "team"
+    INSTALLATION = "installation"
+
+
+class NoParams(Contract):
+    """A job without parameters."""
+
+
+class Job(NamedTuple):
+    """One entry of the catalogue.
+
+    `workflow` is `module:Class`; workers load it, others only name it. Its argument is `params`,
+    except for scans, which get the id of the scan that was made from them.
+    """
+
+    name: str
+    description: str
+    workflow: str
+    queue: str
+    timeout: timedelta
+    params: type[Contract] = NoParams
+    scope: JobScope = JobScope.TEAM
+    default: Timing | None = None
+    overlap: OverlapPolicy = OverlapPolicy.SKIP
+
+    @property
+    def workflow_name(self) -> str:
+        """What Temporal calls the workflow."""
+        return self.workflow.partition(":")[2]
+
+
+class JobInfo(Contract):
+    """A job as the API shows it."""
+
+    name: str
+    description: str
+    scope: JobScope
+    workflow: str
+    task_queue: str
+    timeout_seconds: float
+    params_schema: dict[str, Any]
+    default: Timing | None
+    last_run: Run | None

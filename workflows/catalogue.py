@@ -1,0 +1,65 @@
+"""Every job that can recur: API, CLI, docs and workers read this table. A job is one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from importlib import import_module
+from typing import Final
+
+from contracts.accounts import AccountRef
+from contracts.jobs import Job, JobScope
+from contracts.runs import ReconcileRequest
+from contracts.scans import NewScan
+from contracts.schedules import CLOUD_SCAN, IntervalTrigger, Timing
+from runtime import task_queues
+
+RECONCILER: Final = "schedule_reconciler"
+EXPIRY_SWEEP: Final = "expiry_sweep"
+
+_ENTRIES: Final = (
+    Job(
+        name=CLOUD_SCAN,
+        description="Scan an account: inventory and compliance checks.",
+        workflow="workflows.cloud_scan:CloudScan",
+        queue=task_queues.SCANS,
+        params=NewScan,
+        timeout=timedelta(days=3),
+    ),
+    Job(
+        name="account_check",
+        description="Check the credentials of an account; fails when they are refused.",
+        workflow="workflows.account_check:AccountCheck",
+        queue=task_queues.SCANS,
+        params=AccountRef,
+        timeout=timedelta(minutes=5),
+    ),
+    Job(
+        name=EXPIRY_SWEEP,
+        description="Start what tracked items that are about to expire make due.",
+        workflow="workflows.expiry_sweep:ExpirySweep",
+        queue=task_queues.MAINTENANCE,
+        scope=JobScope.INSTALLATION,
+        timeout=timedelta(hours=2),
+        default=Timing(trigger=IntervalTrigger(every_seconds=60)),
+    ),
+    Job(
+        name=RECONCILER,
+        description="Make Temporal fire what the schedules here say, and record what was missed.",
+        workflow="workflows.schedule_reconciler:ScheduleReconciler",
+        queue=task_queues.MAINTENANCE,
+        params=ReconcileRequest,
+        scope=JobScope.INSTALLATION,
+        timeout=timedelta(hours=1),
+        default=Timing(trigger=IntervalTrigger(every_seconds=300)),
+    ),
+)
+
+JOBS: Final[Mapping[str, Job]] = {job.name: job for job in _ENTRIES}
+
+
+def load(job: Job) -> type:
+    """The job's workflow class; for workers, since importing it imports what it works with."""
+    module, _, name = job.workflow.partition(":")
+    found: type = getattr(import_module(module), name)
+    return found

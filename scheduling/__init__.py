@@ -1,0 +1,1 @@
+"""When schedules fire: cron, times, exclusions, Temporal specs, validation, plain words."""

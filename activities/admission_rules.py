@@ -7,11 +7,10 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from scheduling.times import next_times, occurrences
-
 from contracts.runs import RunAsked
 from contracts.schedules import StoredSchedule
 from contracts.vocabulary import OverlapPolicy, RunOutcome, RunTrigger, ScheduleStatus
+from scheduling.times import next_times, occurrences
 from storage.job_runs import Holder
 
 ON_TIME: Final = timedelta(seconds=15)

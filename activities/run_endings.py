@@ -188,7 +188,6 @@ def _judged(end: RunEnd) -> tuple[RunOutcome, dict[str, Any] | None, ScanError |
         return RunOutcome.FAILED, None, error
     if "status" in result:  # a scan says how it ended
         outcome = RunOutcome(result["status"])
-        failed = outcome in FAILURES
-        error = ScanError(code="scan_failed", message="The scan failed.") if failed else None
-        return outcome, result.get("counts"), error
+        failed = ScanError(code="scan_failed", message="The scan failed.")
+        return outcome, result.get("counts"), failed if outcome in FAILURES else None
     return RunOutcome.COMPLETED, result, None

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Final
 from uuid import UUID, uuid5
 
-from scheduling.times import next_times, occurrences
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
@@ -35,6 +34,7 @@ from contracts.runs import (
 from contracts.schedules import ExpiryTrigger, StoredSchedule
 from contracts.vocabulary import RunOutcome, RunTrigger, ScheduleStatus
 from runtime import search_attributes, task_queues
+from scheduling.times import next_times, occurrences
 from storage import job_runs, schedules, tracked_items
 from storage.database import Database
 from storage.tracked_items import Firing

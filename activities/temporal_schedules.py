@@ -7,8 +7,6 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from scheduling.temporal_spec import same_spec, to_spec
-from scheduling.words import in_words
 from temporalio.client import (
     Client,
     Schedule,
@@ -27,6 +25,8 @@ from contracts.runs import RunRequest
 from contracts.schedules import ExpiryTrigger, StoredSchedule
 from contracts.vocabulary import ScheduleStatus
 from runtime import search_attributes, task_queues
+from scheduling.temporal_spec import same_spec, to_spec
+from scheduling.words import in_words
 
 PREFIX: Final = "schedule/"
 JOB_RUN: Final = "JobRun"

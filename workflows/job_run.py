@@ -82,7 +82,6 @@ class JobRun:
                 await workflow.execute_activity_method(
                     RunEndActivities.displace_runs,
                     RunDisplacement(
-                        run_id=asked.run_id,
                         in_the_way=admission.in_the_way,
                         terminate=admission.terminate,
                     ),

@@ -26,7 +26,8 @@ def scan_error(error: BaseException) -> ScanError:
     if isinstance(cause, ApplicationError):
         if cause.details and isinstance(cause.details[0], dict):
             return ScanError.model_validate(cause.details[0])
-        return ScanError(code="internal_error", message=f"{cause.type}: {cause.message}")
+        words = f"{cause.type}: {cause.message}" if cause.type else cause.message
+        return ScanError(code="internal_error", message=words)
     if isinstance(cause, TimeoutError):
         return ScanError(
             code="timed_out",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,22 +13,17 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from google.protobuf.duration_pb2 import Duration
-from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.service import RPCError, RPCStatusCode
 
 from api.app import create_app
 from contracts.keys import NewKey
 from contracts.vocabulary import Role
-from runtime import search_attributes
 from runtime.embedded.postgres import database_url as embedded_url
 from runtime.settings import Settings
-from runtime.temporal import register_search_attributes
 from storage.database import Database
 from storage.keys import create_key, create_team
 from tests.api.scripted import Script, serving
+from tests.support.namespaces import new_namespace
 from tests.support.ports import free_ports
 
 Caller = Callable[..., httpx.AsyncClient]
@@ -158,40 +152,16 @@ def admin(call: Caller, team: Team) -> httpx.AsyncClient:
     return call(team.keys[Role.ADMIN])
 
 
-async def _make_namespace(temporal: Client) -> Client:
-    name = f"api-{uuid4()}"
-    await temporal.workflow_service.register_namespace(
-        RegisterNamespaceRequest(
-            namespace=name, workflow_execution_retention_period=Duration(seconds=86_400)
-        )
-    )
-    client = await Client.connect(
-        temporal.service_client.config.target_host,
-        namespace=name,
-        data_converter=pydantic_data_converter,
-    )
-    while True:  # the server learns of a new namespace when it next looks
-        try:
-            await client.count_workflows()
-            await register_search_attributes(client, search_attributes.TYPES)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            await asyncio.sleep(0.2)
-        else:
-            return client
-
-
 @pytest.fixture(scope="session")
 async def worked_namespace(temporal: Client) -> Client:
     """A client of a namespace of these tests' own, where workers may poll."""
-    return await _make_namespace(temporal)
+    return await new_namespace(temporal, "api")
 
 
 @pytest.fixture(scope="session")
 async def idle_namespace(temporal: Client) -> Client:
     """A client of a namespace where no worker ever polled."""
-    return await _make_namespace(temporal)
+    return await new_namespace(temporal, "api")
 
 
 @pytest.fixture

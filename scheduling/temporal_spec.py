@@ -1,10 +1,10 @@
 """A schedule's timing as Temporal's schedule spec, and whether two specs say the same.
 
 Temporal (Server 1.32) finds the calendar times of most days, and gets wrong those of a day on
-which the clock goes back in a zone that is ahead of UTC: there, 01:30 fires an hour late once
-more, and every quarter of an hour leaves out an hour and a half. The spec therefore names the
-times around such changes, of this year and the next, one by one. (Three rarer faults are
-corrected with it: see `_temporal_is_right`.)
+which the clock goes back in a zone that is ahead of UTC: in Berlin, 01:30 fires once more at
+02:30, and every quarter of an hour has two gaps of 75 minutes. The spec therefore names the times
+around such changes, of this year and the next, one by one; rarer faults are corrected with it
+(see `_temporal_is_right`).
 """
 
 from __future__ import annotations

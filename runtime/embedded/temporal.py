@@ -20,7 +20,7 @@ NAMESPACE: Final = "default"
 RETENTION: Final = "168h"
 """How long the Web UI shows a finished workflow; what it found stays in PostgreSQL."""
 
-_FLAGS: Final = (
+FLAGS: Final = (
     *("--log-level", "error", "--ui-disable-news-fetch"),
     # Write-ahead log, flushed at checkpoints: what was acknowledged survives any kill of the
     # process (the kernel holds it); a power cut may lose the last moments, never consistency.
@@ -92,7 +92,7 @@ def temporal_child(
         command=[
             *(str(binary()), *_OWN_CONFIGURATION, "server", "start-dev", "--ip", HOST),
             *("--port", str(port), "--ui-port", str(ui_port)),
-            *("--db-filename", str(data_dir / "temporal.db"), *_FLAGS),
+            *("--db-filename", str(data_dir / "temporal.db"), *FLAGS),
         ],
         environment=environment,
         prepare=prepare,

@@ -64,7 +64,15 @@ class ShardActivities:
                             await progress.write()
                         case prowler.ShardResult():
                             result = message
-        except (ScannerCrashed, TargetUnreachable, RateLimited) as error:
+        except RateLimited as error:
+            if not _last_try():
+                raise
+            # Not a failure of the shard: the provider gave no answer that says anything.
+            async with self._database.transaction() as session:
+                await staging.clear_staging(session, task.scan_id, task.key)
+            progress.rows = 0
+            result = prowler.unassessed(job, error)
+        except (ScannerCrashed, TargetUnreachable) as error:
             raise as_application_error(error, final=_last_try()) from None
         if result is None:
             raise ScannerCrashed("Prowler ended without a report.")

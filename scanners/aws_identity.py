@@ -27,7 +27,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     config = Config(
-        connect_timeout=5, read_timeout=10, retries={"max_attempts": 2, "mode": "standard"}
+        connect_timeout=5, read_timeout=10, retries={"max_attempts": 3, "mode": "standard"}
     )
     region, operation = job["region"], "GetCallerIdentity"
     try:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from contracts.accounts import Credentials
 from contracts.base import Contract
-from contracts.errors import ReportMalformed, ScannerCrashed, ScannerMissing
+from contracts.errors import RateLimited, ReportMalformed, ScannerCrashed, ScannerMissing
 from contracts.observations import CoveredCheck, ObservedFinding
 from contracts.scans import Coverage, Problem
 from contracts.vocabulary import ErrorClass, FindingStatus, Provider, Severity
@@ -93,6 +93,31 @@ async def run_shard(
                     yield _result(record)
                     return
     raise ScannerCrashed("Prowler ended without a report.")
+
+
+def unassessed(job: ProwlerJob, error: RateLimited) -> ShardResult:
+    """The result of a shard that was throttled to the end: nothing covered, all of it doubted."""
+    by_service: dict[str, list[str]] = {}
+    for check in job.checks:
+        by_service.setdefault(check.split("_")[0], []).append(check)
+    not_assessed = _pairs((check, job.regions or [""]) for check in job.checks)
+    coverage = Coverage(
+        planned=len(job.checks),
+        run=0,
+        not_assessed=len(not_assessed),
+        problems=[
+            Problem(
+                service=service,
+                region=None,
+                error_class=ErrorClass.THROTTLED,
+                count=1,
+                checks=checks,
+                message=redact(error.message, limit=300),
+            )
+            for service, checks in by_service.items()
+        ],
+    )
+    return ShardResult(coverage, [], not_assessed)
 
 
 async def identity(job: ProwlerJob, settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +22,14 @@ def prowler_settings() -> Settings:
     return settings
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_retries() -> Iterator[None]:
+    """A refused call is not repeated in these tests; in those of the whole product it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROWLER_AWS_BOTO3_RETRIES_MAX_ATTEMPTS", "0")
+        yield
+
+
 @pytest.fixture(scope="session")
 async def catalogue(prowler_settings: Settings) -> Catalogue:
     """What Prowler knows of AWS."""
@@ -36,9 +43,7 @@ def audited_cloud() -> Iterator[RunningCloud]:
     with demo_cloud(small=True) as cloud:
         for region in demo.REGIONS:
             _furnish(cloud, region)
-        os.environ["PROWLER_AWS_BOTO3_RETRIES_MAX_ATTEMPTS"] = "0"
         yield cloud
-        del os.environ["PROWLER_AWS_BOTO3_RETRIES_MAX_ATTEMPTS"]
 
 
 def _furnish(cloud: RunningCloud, region: str) -> None:

@@ -19,6 +19,7 @@ from scanners import prowler
 from scanners.prowler_catalogue import Catalogue
 from scanners.prowler_plan import plan_shards
 from tests.support.cloud import RunningCloud
+from tests.support.fault_proxy import FaultProxy
 from tests.support.prowler_scan import (
     Outcome,
     credentials_file,
@@ -195,21 +196,44 @@ async def test_cancellation_leaves_no_process_not_even_the_secret_scanner(
     assert scanner_processes() == []
 
 
-async def test_cancellation_at_random_moments_leaves_no_process(
+@pytest.mark.parametrize("moment", ["spawning", "starting", "scanning"])
+async def test_cancellation_at_any_moment_leaves_no_process(
     audited_cloud: RunningCloud,
     credentials: FileCredentials,
     catalogue: Catalogue,
     prowler_settings: Settings,
+    moment: str,
 ) -> None:
-    moments = random.Random(11)  # noqa: S311 (moments, not secrets)
-    job = job_for(audited_cloud.url, credentials, catalogue.services["ec2"])
-    for _ in range(4):
-        scanning = asyncio.create_task(run(job, prowler_settings))
-        await asyncio.sleep(moments.uniform(0, 3))
-        scanning.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await scanning
-        assert scanner_processes() == []
+    chance = random.Random(11)  # noqa: S311 (moments, not secrets)
+    checks = [*catalogue.services["dynamodb"], *catalogue.services["sns"]]
+    with FaultProxy(audited_cloud.url) as proxy:
+        proxy.hang("sns")  # the scan does not end by itself before it is cancelled
+        job = job_for(proxy.url, credentials, checks)
+        for _ in range(3):
+            progressed = asyncio.Event()
+            scanning = asyncio.create_task(_scan_until_cancelled(job, prowler_settings, progressed))
+            if moment == "spawning":
+                for _ in range(chance.randrange(20)):
+                    await asyncio.sleep(0)
+            elif moment == "starting":
+                await until_scanner_runs("run.py")
+                await asyncio.sleep(chance.uniform(0, 0.5))
+            else:
+                async with asyncio.timeout(60):
+                    await progressed.wait()
+                await asyncio.sleep(chance.uniform(0, 0.5))
+            scanning.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await scanning
+            assert scanner_processes() == []
+
+
+async def _scan_until_cancelled(
+    job: prowler.ProwlerJob, settings: Settings, progressed: asyncio.Event
+) -> None:
+    async for message in prowler.run_shard(job, settings):
+        if isinstance(message, prowler.ShardProgress) and message.done:
+            progressed.set()
 
 
 async def test_closing_after_the_first_message_stops_the_scanner(

@@ -18,7 +18,7 @@ import hashlib
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -79,9 +79,9 @@ class FaultProxy:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._refused: Counter[tuple[str, str]] = Counter()
         self._port = port
-        self._connections: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
+        self._connections: dict[asyncio.Task[None], socket.socket] = {}
         self._writers: set[asyncio.StreamWriter] = set()
-        self._accepting: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy")
 
@@ -200,56 +200,81 @@ class FaultProxy:
 
     # ---- inside the loop ----
 
-    async def _listen(self) -> None:
-        if self._accepting is not None:
+    def _listen(self) -> None:
+        if self._listener is not None:
             return
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self._port))
+        listener.listen(100)
+        listener.setblocking(False)
         self._port = listener.getsockname()[1]
-        self._accepting = await asyncio.start_server(self._serve, sock=listener, limit=_HEAD_LIMIT)
+        self._listener = listener
+        # Not asyncio's server: closed between accepting a connection and serving it, it loses it.
+        self._loop.add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return  # the client was faster away
+        task = self._loop.create_task(self._serve(connection))
+        self._connections[task] = connection
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._connections.pop(task).close()  # also when it was cancelled before its first step
 
     async def _die(self) -> None:
-        if self._accepting is not None:
-            self._accepting.close()
-            self._accepting = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         await self._close_connections()
 
     async def _close_connections(self) -> None:
-        current = asyncio.current_task()
-        tasks = [task for task in self._connections if task is not current]
-        for writer in self._writers:
+        """Reset every connection; all of them are closed when this returns but the caller's own."""
+        for connection in self._connections.values():
             # Linger of zero turns the close into a reset, as a crashed endpoint's kernel sends.
-            sock = writer.get_extra_info("socket")
-            if sock is not None:
-                sock.setsockopt(
+            with contextlib.suppress(OSError):
+                connection.setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
                 )
+        for writer in self._writers:
             writer.transport.abort()
+        tasks = [task for task in self._connections if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        self._writers.add(writer)
+    async def _serve(self, connection: socket.socket) -> None:
         try:
-            while request := await _read_request(reader, writer):
-                method, target = request.first_line.split(" ")[:2]
-                headers = {k.lower(): v for k, v in request.headers}
-                call = identify(method, target, headers, request.body)
-                if not await self._may_pass(call, request, writer):
-                    continue
-                _write_message(writer, await self._forward(request))
-                await writer.drain()
+            reader, writer = await asyncio.open_connection(sock=connection, limit=_HEAD_LIMIT)
+            async with self._closing(writer):
+                self._writers.add(writer)
+                await self._answer_all(reader, writer)
         except (OSError, EOFError, asyncio.CancelledError):
             pass  # either side went away, or the test closed us: nothing is left to answer
+
+    @contextlib.asynccontextmanager
+    async def _closing(self, writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+        """Closed for good at the end, not at some later turn of a loop that may stop before."""
+        try:
+            yield
         finally:
-            self._connections.discard(task)
             self._writers.discard(writer)
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await _read_request(reader, writer):
+            method, target = request.first_line.split(" ")[:2]
+            headers = {k.lower(): v for k, v in request.headers}
+            call = identify(method, target, headers, request.body)
+            if await self._may_pass(call, request, writer):
+                _write_message(writer, await self._forward(request))
+                await writer.drain()
 
     async def _may_pass(
         self, call: AwsCall | None, request: _Message, writer: asyncio.StreamWriter
@@ -295,12 +320,11 @@ class FaultProxy:
 
     async def _forward(self, request: _Message) -> _Message:
         reader, writer = await asyncio.open_connection(*self._upstream, limit=_HEAD_LIMIT)
-        try:
+        async with self._closing(writer):
+            self._writers.add(writer)
             _write_message(writer, request)
             await writer.drain()
             return await _read_response(reader, request.first_line.startswith("HEAD "))
-        finally:
-            writer.close()
 
 
 def _signing(service: str | None) -> str | None:

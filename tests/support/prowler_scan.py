@@ -116,8 +116,9 @@ def _is_ours(temporary: str) -> bool:
 
 async def until_scanner_runs(name: str) -> psutil.Process:
     """Wait until a process of a scanner has this in its command line."""
-    while True:
-        found = scanner_processes(name)
-        if found:
-            return found[0]
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while True:
+            found = scanner_processes(name)
+            if found:
+                return found[0]
+            await asyncio.sleep(0.01)

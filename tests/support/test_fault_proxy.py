@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
@@ -152,3 +156,30 @@ def test_a_hanging_call_waits_until_it_is_cut_off(proxy: FaultProxy) -> None:
     proxy.clear()
     waiting.join()
     assert len(failures) == 1
+
+
+def test_connections_that_come_while_it_dies_are_closed_like_the_others(
+    proxy: FaultProxy, upstream: RunningCloud
+) -> None:
+    address = ("127.0.0.1", urlsplit(proxy.url).port)
+    stop = threading.Event()
+
+    def knock() -> None:
+        while not stop.is_set():
+            with suppress(OSError), socket.create_connection(address, timeout=5) as client:
+                client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                client.recv(100)
+
+    knocking = [threading.Thread(target=knock) for _ in range(4)]
+    for thread in knocking:
+        thread.start()
+    for _ in range(100):
+        proxy.die()
+        proxy.revive()
+    stop.set()
+    proxy.die()
+    for thread in knocking:
+        thread.join()
+    gc.collect()  # a transport that nobody closed warns, and a warning fails the test
+    assert proxy._connections == {}
+    assert proxy._writers == set()

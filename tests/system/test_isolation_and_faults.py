@@ -105,6 +105,20 @@ async def test_half_of_the_calls_throttled_resolves_nothing_and_turns_no_verdict
     assert scan["counts"]["findings"]["resolved"] == 0
 
 
+async def test_a_shard_that_is_throttled_to_the_end_is_not_assessed_and_not_failed(
+    system: System, proxy: FaultProxy, proxied: tuple[str, Row]
+) -> None:
+    account, verdicts = proxied
+    # The scanner asks who it is in a region of its scan; the check before, in the home region.
+    proxy.throttle(service="sts", region="eu-west-1")
+
+    scan = await system.scan(account, services=["sns"], regions=["eu-west-1"])
+
+    assert scan["status"] == "completed_with_errors"
+    assert await _problems(system, scan) == {"throttled"}
+    assert await system.verdicts(account) == verdicts
+
+
 async def test_a_first_scan_with_a_denied_service_says_not_assessed(
     system: System, proxy: FaultProxy, credentials: Row, name: str, proxied: tuple[str, Row]
 ) -> None:

@@ -19,11 +19,15 @@ from api.routes import (
     checks,
     findings,
     health,
+    jobs,
     keys,
     metrics,
     resources,
+    runs,
     scan_events,
     scans,
+    schedules,
+    tracked_items,
 )
 from api.state import Services
 from runtime.settings import Settings, get_settings
@@ -51,7 +55,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = counted
-    for module in (accounts, scans, scan_events, findings, resources, checks, keys):
+    app.include_router(accounts.router)
+    app.include_router(scans.router)
+    app.include_router(scan_events.router)
+    for module in (schedules, jobs, runs, tracked_items, findings, resources, checks, keys):
         app.include_router(module.router)
     for module in (health, metrics):
         app.include_router(module.router)

@@ -6,6 +6,8 @@ from typing import Final
 
 from fastapi.openapi.models import Example
 
+ACCOUNT: Final = "01930000-0000-7000-8000-000000000000"
+
 ACCOUNTS: Final[dict[str, Example]] = {
     "role": {
         "summary": "An AWS role, assumed from the worker's environment",
@@ -59,15 +61,115 @@ ACCOUNTS: Final[dict[str, Example]] = {
 SCANS: Final[dict[str, Example]] = {
     "everything": {
         "summary": "All of an account",
-        "value": {"account_id": "01930000-0000-7000-8000-000000000000"},
+        "value": {"account_id": ACCOUNT},
     },
     "scope": {
         "summary": "Some services in one region, without the inventory",
         "value": {
-            "account_id": "01930000-0000-7000-8000-000000000000",
+            "account_id": ACCOUNT,
             "regions": ["eu-west-1"],
             "services": ["s3", "iam"],
             "discovery": False,
+        },
+    },
+}
+
+SCHEDULES: Final[dict[str, Example]] = {
+    "nightly": {
+        "summary": "Scan an account every night, but not at the turn of the year",
+        "value": {
+            "name": "nightly",
+            "target": {"kind": "cloud_scan", "account_id": ACCOUNT},
+            "trigger": {"type": "cron", "cron": "0 2 * * *", "timezone": "Europe/Berlin"},
+            "exclude": [{"type": "dates", "dates": ["12-24", "12-31"], "name": "change freeze"}],
+        },
+    },
+    "office_hours": {
+        "summary": "Some services every two hours, never two scans waiting, none in a maintenance",
+        "value": {
+            "name": "storage by day",
+            "target": {
+                "kind": "cloud_scan",
+                "account_id": ACCOUNT,
+                "options": {"services": ["s3", "iam"], "discovery": False},
+            },
+            "trigger": {
+                "type": "cron",
+                "cron": ["0 8-18/2 * * MON-FRI", "0 12 * * SAT"],
+                "timezone": "America/New_York",
+            },
+            "overlap": "queue_one",
+            "exclude": [{"type": "window", "start": "12:00", "end": "13:00", "days": ["wed"]}],
+        },
+    },
+    "interval": {
+        "summary": "Check credentials every six hours, spread over five minutes",
+        "value": {
+            "name": "credentials",
+            "target": {
+                "kind": "job",
+                "job": "account_check",
+                "params": {"account_id": ACCOUNT},
+            },
+            "trigger": {"type": "interval", "every_seconds": 21_600},
+            "jitter_seconds": 300,
+            "pause_after_failures": 3,
+        },
+    },
+    "once": {
+        "summary": "Once, after a migration",
+        "value": {
+            "name": "after the migration",
+            "target": {"kind": "cloud_scan", "account_id": ACCOUNT},
+            "trigger": {"type": "one_time", "at": "2099-12-01T02:00:00+01:00"},
+            "catchup_seconds": 86_400,
+        },
+    },
+    "expiry": {
+        "summary": "Scan again thirty days before an acceptance of risk runs out",
+        "value": {
+            "name": "before acceptances run out",
+            "target": {"kind": "cloud_scan", "account_id": ACCOUNT},
+            "trigger": {
+                "type": "expiry",
+                "item_kind": "acceptance",
+                "lead_seconds": 2_592_000,
+                "filter": {"environment": "production"},
+            },
+            "overlap": "queue_one",
+        },
+    },
+}
+
+RUNS: Final[dict[str, Example]] = {
+    "account_check": {
+        "summary": "account_check: the credentials of an account",
+        "value": {"params": {"account_id": ACCOUNT}},
+    },
+    "cloud_scan": {
+        "summary": "cloud_scan: as `POST /scans`, and recorded as a run",
+        "value": {"params": {"account_id": ACCOUNT, "services": ["s3"]}},
+    },
+}
+
+ITEMS: Final[dict[str, Example]] = {
+    "certificate": {
+        "summary": "A certificate, due a month before it expires",
+        "value": {
+            "kind": "certificate",
+            "name": "shop.example.com",
+            "owner": "platform team",
+            "expires_at": "2099-03-01T00:00:00Z",
+            "lead_seconds": 2_592_000,
+            "attributes": {"environment": "production"},
+        },
+    },
+    "acceptance": {
+        "summary": "A risk that was accepted for a time",
+        "value": {
+            "kind": "acceptance",
+            "name": "public bucket of the press team",
+            "expires_at": "2099-06-30T12:00:00Z",
         },
     },
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Request
@@ -20,7 +20,16 @@ from pydantic import (
 from api.pagination import PageQuery
 from contracts.findings import FindingFilter
 from contracts.resources import ResourceFilter
-from contracts.vocabulary import Provider, ScanKind, ScanStatus, Severity, TriggerKind
+from contracts.vocabulary import (
+    Provider,
+    RunOutcome,
+    RunTrigger,
+    ScanKind,
+    ScanStatus,
+    ScheduleStatus,
+    Severity,
+    TriggerKind,
+)
 
 VALUES_LIMIT = 100
 
@@ -116,6 +125,46 @@ class CheckListQuery(CommaLists, PageQuery):
     severity: list[Severity] | None = Field(None, description="Severities.")
     framework: list[Word] | None = Field(None, description="Frameworks, such as cis_5.0_aws.")
     q: Search | None = Field(None, description="Text in id or title.")
+
+
+class ScheduleListQuery(CommaLists, PageQuery):
+    """One page of schedules."""
+
+    status: list[ScheduleStatus] | None = Field(None, description="Whether they fire.")
+    job: list[Word] | None = Field(None, description="Jobs that they start, such as cloud_scan.")
+    account_id: list[UUID] | None = Field(None, description="Accounts that they are for.")
+    trigger: list[Literal["cron", "interval", "one_time", "expiry"]] | None = Field(
+        None, description="What makes them fire."
+    )
+
+
+class ScheduleRunsQuery(CommaLists, PageQuery):
+    """One page of the runs of a schedule."""
+
+    outcome: list[RunOutcome] | None = Field(None, description="Where they stand, how they ended.")
+    trigger: list[RunTrigger] | None = Field(None, description="Why they were due.")
+
+
+class JobRunsQuery(ScheduleRunsQuery):
+    """One page of the runs of a job."""
+
+    schedule_id: list[UUID] | None = Field(None, description="Schedules that started them.")
+
+
+class RunListQuery(JobRunsQuery):
+    """One page of runs."""
+
+    job: list[Word] | None = Field(None, description="Jobs that were run, such as cloud_scan.")
+
+
+class ItemListQuery(CommaLists, PageQuery):
+    """One page of tracked items."""
+
+    kind: list[Word] | None = Field(None, description="What they are, such as certificate.")
+    owner: list[Word] | None = Field(None, description="Whose they are.")
+    expires_before: AwareDatetime | None = Field(
+        None, description="RFC 3339 time; a + is written %2B in a URL."
+    )
 
 
 def refuse_unknown_parameters(request: Request) -> None:

@@ -22,12 +22,13 @@ ASSETS: Final = "/docs/assets"
 DESCRIPTION: Final = """\
 **Begin**: add an account (`POST /accounts`), check its credentials (`POST /accounts/{id}/check`),
 start a scan (`POST /scans`), follow it (`GET /scans/{id}/events`), read its findings
-(`GET /findings?status=fail`).
+(`GET /findings?status=fail`). To scan regularly, preview a schedule (`POST /schedules/preview`),
+create it (`POST /schedules`), and see what became of its times (`GET /schedules/{id}/runs`).
 
 **Keys**: every call but `/healthz`, `/readyz` and this description needs the header
 `Authorization: Bearer <key>`. A key belongs to a team, sees only its rows, and has a role: a
-`viewer` reads, an `operator` also adds accounts and runs scans, an `admin` also removes accounts
-and makes keys.
+`viewer` reads, an `operator` also adds accounts, runs scans and jobs, and keeps schedules and
+tracked items, an `admin` also removes accounts and schedules and makes keys.
 
 **Lists** answer `{"items": [...], "next_cursor": "..." | null}`; send `next_cursor` as `cursor` for
 the next page. **Filters** take comma lists: `?severity=critical,high`. Unknown parameters and
@@ -40,6 +41,10 @@ fields are refused. **Times** are RFC 3339 in UTC, **ids** are UUIDs.
 TAGS: Final = [
     {"name": "accounts", "description": "What to scan, and how to get in; never a secret."},
     {"name": "scans", "description": "Start, follow, pause, resume, cancel."},
+    {"name": "schedules", "description": "Scans and jobs that recur, or run once at a time."},
+    {"name": "jobs", "description": "What can recur, and running it now."},
+    {"name": "runs", "description": "Every time that a job was due, and what became of it."},
+    {"name": "tracked items", "description": "What expires one day; schedules act before it does."},
     {"name": "findings", "description": "What the scans found, in its current state."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},

@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api import engine as engines
 from api.problems import Refusal
 from api.state import Services
+from api.wording import FieldMessage
 from contracts.accounts import Account
 from contracts.errors import Conflict, EngineUnavailable
-from contracts.scans import NewScan, Scan, ScanEnd, ScanTrigger
+from contracts.scans import NewScan, Scan, ScanEnd, ScanOptions, ScanTrigger
 from contracts.vocabulary import Provider, ScanStatus
 from runtime import task_queues, temporal
 from storage import accounts, scan_state, scans, scope
@@ -45,7 +46,9 @@ async def start(
     """
     async with shared.database.transaction() as session:
         account = await accounts.get_account(session, team_id, request.account_id)
-        await _refuse_unknown_scope(session, account.provider, request)
+        errors = await scope_errors(session, account.provider, request)
+        if errors:
+            raise Refusal(422, "The scan names something that does not exist.", errors=errors)
         scan, _ = await scans.create_scan(
             session,
             team_id,
@@ -109,7 +112,7 @@ async def shown(shared: Services, found: Sequence[Scan]) -> list[Scan]:
     config = temporal.connect_config(shared.settings)
     namespace = config.get("namespace", "default")
     silent = [scan for scan in found if scan.status is ScanStatus.PENDING and not scan.waiting_for]
-    words = await _what_is_missing(shared) if silent else None
+    words = await what_is_missing(shared) if silent else None
     return [
         scan.model_copy(
             update={
@@ -121,16 +124,19 @@ async def shown(shared: Services, found: Sequence[Scan]) -> list[Scan]:
     ]
 
 
-async def _refuse_unknown_scope(
-    session: AsyncSession, provider: Provider, request: NewScan
-) -> None:
-    """Planning refuses the rest: frameworks, which have other spellings, regions, which only the
-    provider knows, and all names before the first scan has brought the checks."""
-    asked = request.model_dump(include={"services", "checks"}, exclude_none=True)
+async def scope_errors(
+    session: AsyncSession, provider: Provider, options: ScanOptions
+) -> list[FieldMessage]:
+    """The names in a scan's options that do not exist, field by field.
+
+    Planning refuses the rest: frameworks, which have other spellings, regions, which only the
+    provider knows, and all names before the first scan has brought the checks.
+    """
+    asked = options.model_dump(include={"services", "checks"}, exclude_none=True)
     if not asked:
-        return
+        return []
     known = await scope.known_names(session, provider)
-    errors = [
+    return [
         (
             f"{field}[{position}]",
             f"{provider} has no {field.removesuffix('s')} `{name}`.{_nearest(name, known[field])}",
@@ -139,8 +145,6 @@ async def _refuse_unknown_scope(
         for position, name in enumerate(names)
         if known["checks"] and name not in known[field]
     ]
-    if errors:
-        raise Refusal(422, "The scan names something that does not exist.", errors=errors)
 
 
 def _nearest(name: str, known: set[str]) -> str:
@@ -148,12 +152,13 @@ def _nearest(name: str, known: set[str]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-async def _what_is_missing(shared: Services) -> str | None:
+async def what_is_missing(shared: Services, *, no_engine: str = NO_ENGINE) -> str | None:
+    """In words why nothing begins: Temporal or a worker is not there; None when both are."""
     try:
         async with asyncio.timeout(LOOK_SECONDS):
             return None if await shared.engine.is_polled(task_queues.SCANS) else NO_WORKER
     except (EngineUnavailable, TimeoutError):
-        return NO_ENGINE
+        return no_engine
 
 
 async def _read(shared: Services, team_id: UUID, scan_id: UUID) -> Scan:

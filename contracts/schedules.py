@@ -162,7 +162,9 @@ class ScheduleDefinition(Timing):
     catchup_seconds: int = Field(
         3600, ge=10, le=31 * 86_400, description="A run missed by more than this is dropped."
     )
-    max_runs: int | None = Field(None, ge=1, description="Finished after so many runs.")
+    max_runs: int | None = Field(
+        None, ge=1, le=1_000_000, description="Finished after so many runs."
+    )
     pause_after_failures: int = Field(
         5, ge=0, le=1000, description="Pauses itself after so many failures in a row; 0: never."
     )
@@ -190,7 +192,7 @@ class ScheduleChange(Contract):
     exclude: Annotated[list[Exclusion], Field(max_length=50)] | None = None
     overlap: OverlapPolicy | None = None
     catchup_seconds: int | None = Field(None, ge=10, le=31 * 86_400)
-    max_runs: int | None = Field(None, ge=1)
+    max_runs: int | None = Field(None, ge=1, le=1_000_000)
     pause_after_failures: int | None = Field(None, ge=0, le=1000)
     note: Note | None = None
 

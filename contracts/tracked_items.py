@@ -17,7 +17,7 @@ LeadSeconds = Annotated[int, Field(ge=0, le=10 * 366 * 86_400)]
 Attributes = Annotated[
     dict[
         Annotated[PlainText, Field(min_length=1, max_length=100)],
-        Annotated[str, Field(max_length=1000)],
+        Annotated[PlainText, Field(max_length=1000)],
     ],
     Field(max_length=50),
 ]

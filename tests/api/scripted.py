@@ -4,7 +4,7 @@ scanner are scripted, since no route may depend on them."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,6 @@ from uuid import uuid4
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.failures import SafeFailures
 from activities.scan_lifecycle import ScanLifecycleActivities
@@ -29,13 +28,12 @@ from contracts.scans import (
     ShardTask,
 )
 from contracts.vocabulary import TaskKind
-from runtime import policies, task_queues
+from runtime import policies
 from runtime.settings import Settings
+from runtime.workflow_sandbox import ContextFreeRunner
 from storage import scan_state
 from storage.database import Database
-from worker import PASSED_THROUGH
-from workflows.account_check import AccountCheck as AccountCheckWorkflow
-from workflows.cloud_scan import CloudScan
+from worker import PASSED_THROUGH, registrations
 
 HEARTBEAT_SECONDS = 0.05
 
@@ -120,39 +118,43 @@ class ScriptedShards(ShardActivities):
         return await self._report(task, Coverage(planned=1, run=1), 0, 0)
 
 
+SCRIPTED = {
+    "check_account": "scripted_check",
+    "plan_compliance": "scripted_plan",
+    "assess_shard": "scripted_assess",
+}
+"""Activities that the script plays, with the methods that play them."""
+
+
 @asynccontextmanager
 async def serving(
     client: Client, database: Database, settings: Settings, script: Script
 ) -> AsyncIterator[None]:
-    """Workers of every queue, until the block ends."""
-    lifecycle = ScriptedLifecycle(database, settings, client, script)
-    shards = ScriptedShards(database, settings, script)
-    table: dict[str, list[Callable[..., Any]]] = {
-        task_queues.SCANS: [
-            lifecycle.begin_scan,
-            lifecycle.scripted_check,
-            lifecycle.plan_discovery,
-            lifecycle.record_failed_shard,
-            lifecycle.record_paused,
-            lifecycle.end_scan,
-        ],
-        task_queues.COMPLIANCE: [lifecycle.scripted_plan, shards.scripted_assess],
-        task_queues.SYNC: [shards.merge_shard],
+    """Workers of every queue, until the block ends: all that the product registers."""
+    played = {
+        ScanLifecycleActivities: ScriptedLifecycle(database, settings, client, script),
+        ShardActivities: ScriptedShards(database, settings, script),
     }
     async with AsyncExitStack() as workers:
-        for queue, activities in table.items():
+        for queue, registered in registrations(database, settings, client).items():
             worker = Worker(
                 client,
                 task_queue=queue,
                 identity=f"scripted-{uuid4()}",
-                workflows=[CloudScan, AccountCheckWorkflow] if queue == task_queues.SCANS else [],
-                activities=activities,
+                workflows=registered.workflows,
+                activities=[_played(each, played) for each in registered.activities],
                 interceptors=[SafeFailures()],
-                workflow_runner=SandboxedWorkflowRunner(
-                    SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-                ),
+                workflow_runner=ContextFreeRunner.importing_once(*PASSED_THROUGH),
                 max_heartbeat_throttle_interval=policies.HEARTBEAT_THROTTLE / 10,
                 default_heartbeat_throttle_interval=policies.HEARTBEAT_THROTTLE / 10,
             )
             await workers.enter_async_context(worker)
         yield
+
+
+def _played(method: Callable[..., Any], played: Mapping[type, object]) -> Callable[..., Any]:
+    """The method of the scripted class where there is one."""
+    instance, name = getattr(method, "__self__", None), method.__name__
+    player = played.get(type(instance), instance)
+    found: Callable[..., Any] = getattr(player, SCRIPTED.get(name, name))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -31,17 +32,25 @@ ODD = [
 TEXT = st.sampled_from(ODD) | st.text(max_size=30)
 ENCODABLE = TEXT.map(lambda text: text.encode("utf-8", "replace").decode())
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+KEYS = [
+    *("kind", "path", "profile", "source", "x", "type", "cron", "timezone", "at", "every_seconds"),
+    *("offset_seconds", "item_kind", "filter", "account_id", "options", "job", "params", "dates"),
+    *("start", "end", "days", "services", "\ud800", ""),
+]
 JSON = st.recursive(
     SCALARS,
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["kind", "path", "profile", "source", "x"]), inner)
+        | st.dictionaries(st.sampled_from(KEYS), inner)
     ),
     max_leaves=6,
 )
 FIELDS = [
     *("name", "provider", "uid", "credentials", "regions", "endpoint_url", "enabled", "role", "x"),
     *("account_id", "services", "checks", "frameworks", "discovery", "compliance"),
+    *("target", "trigger", "overlap", "catchup_seconds", "jitter_seconds", "starts_at", "ends_at"),
+    *("max_runs", "exclude", "pause_after_failures", "paused", "note", "params", "start", "end"),
+    *("rerun", "dry_run", "kind", "owner", "expires_at", "lead_seconds", "attributes"),
 ]
 BODIES = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6) | JSON
 ALLOWED = {200, 201, 202, 204, 401, 403, 404, 405, 409, 413, 422, 503}
@@ -93,7 +102,8 @@ async def test_no_body_makes_a_500(
         if "requestBody" in operation and operation["operationId"] not in LEFT_OUT
     ]
     method, path = data.draw(st.sampled_from(writes))
-    path = path.replace("{account_id}", "01930000-0000-7000-8000-000000000000")
+    path = re.sub(r"{\w+_id}", "01930000-0000-7000-8000-000000000000", path)
+    path = path.replace("{name}", data.draw(st.sampled_from(["account_check", "cloud_scan", "x"])))
     body: Any = data.draw(BODIES)
     answer = await call(team.keys[Role.ADMIN]).request(
         method.upper(),

@@ -18,6 +18,11 @@ STABLE = {
     "pause_scan", "resume_scan", "follow_scan", "list_findings", "summarize_findings",
     "get_finding", "list_resources", "get_resource", "list_checks", "get_check", "create_key",
     "list_keys", "revoke_key", "healthz", "readyz", "show_metrics",
+    "create_schedule", "preview_schedule", "list_schedules", "get_schedule", "change_schedule",
+    "delete_schedule", "pause_schedule", "resume_schedule", "trigger_schedule",
+    "backfill_schedule", "list_schedule_runs", "list_jobs", "get_job", "run_job", "list_job_runs",
+    "list_runs", "get_run", "cancel_run", "create_tracked_item", "list_tracked_items",
+    "get_tracked_item", "change_tracked_item", "delete_tracked_item",
 }  # fmt: skip
 
 

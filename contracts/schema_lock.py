@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from contracts import accounts, scans
+from contracts import accounts, runs, scans
 from contracts.base import Contract
 
 LOCK: Final = Path(__file__).with_name("schema.lock.json")
@@ -30,6 +30,19 @@ CROSSING: Final[tuple[type[Contract], ...]] = (
     scans.ScanEnd,
     scans.ScanSummary,
     scans.ScanPhase,
+    runs.RunRequest,
+    runs.RunAsked,
+    runs.RunAdmission,
+    runs.RunDisplacement,
+    runs.RunEnd,
+    runs.RunClosed,
+    runs.RunSummary,
+    runs.BackfillRequest,
+    runs.SweepRequest,
+    runs.SweepBatch,
+    runs.SweepDone,
+    runs.ReconcileRequest,
+    runs.JobSummary,
 )
 
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Uuid, func, select, text, true, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Uuid, cast, func, select, text, true, tuple_, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -330,7 +330,8 @@ async def last_runs(session: AsyncSession, schedule_ids: Sequence[UUID]) -> dict
     """The newest run of each of these schedules."""
     if not schedule_ids:
         return {}
-    asked = select(func.unnest(list(schedule_ids), type_=Uuid()).label("id")).subquery()
+    ids = cast(list(schedule_ids), ARRAY(Uuid()))
+    asked = select(func.unnest(ids, type_=Uuid()).label("id")).subquery()
     newest = (
         select(JobRunRow)
         .where(JobRunRow.schedule_id == asked.c.id)

@@ -1,0 +1,22 @@
+"""The catalogue names what exists."""
+
+from __future__ import annotations
+
+from activities import temporal_schedules
+from contracts.schedules import CLOUD_SCAN
+from runtime import task_queues
+from workflows.catalogue import EXPIRY_SWEEP, JOBS, RECONCILER, load
+from workflows.job_run import JobRun
+
+
+def test_every_job_names_its_workflow_and_queue() -> None:
+    for name, job in JOBS.items():
+        assert name == job.name
+        assert load(job).__name__ == job.workflow_name
+        assert job.queue in task_queues.SLOTS
+        assert job.description.endswith(".")
+
+
+def test_the_names_that_the_code_uses_are_in_it() -> None:
+    assert {CLOUD_SCAN, EXPIRY_SWEEP, RECONCILER} <= set(JOBS)
+    assert JobRun.__name__ == temporal_schedules.JOB_RUN

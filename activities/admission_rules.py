@@ -41,12 +41,12 @@ def judge_time(asked: RunAsked, schedule: StoredSchedule, overlap: OverlapPolicy
     """The verdict on a time that its schedule fired, as far as the time decides it."""
     if schedule.status is ScheduleStatus.FINISHED:
         return _left_out(RunOutcome.REFUSED, "The schedule is finished.")
-    if schedule.status is ScheduleStatus.PAUSED:
-        return _left_out(RunOutcome.SKIPPED, "The schedule is paused.")
     if schedule.max_runs is not None and schedule.counters.fired >= schedule.max_runs:
         return _left_out(RunOutcome.REFUSED, f"The schedule has had its {schedule.max_runs} runs.")
     if asked.trigger is not RunTrigger.SCHEDULE:
-        return None
+        return None  # an expiry that was noticed is not lost to a pause
+    if schedule.status is ScheduleStatus.PAUSED:
+        return _left_out(RunOutcome.SKIPPED, "The schedule is paused.")
     late = asked.asked_at - asked.nominal_at - timedelta(seconds=schedule.jitter_seconds)
     if late > timedelta(seconds=schedule.catchup_seconds) + ON_TIME:
         return _left_out(

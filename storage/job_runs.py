@@ -213,7 +213,9 @@ async def holders(
                 is_run=False,
                 is_waiting=scan.status == ScanStatus.PENDING,
                 queued_at=scan.queued_at,
-                in_the_way=RunInTheWay(workflow_id=f"scan/{scan.id}", scan_id=scan.id),
+                in_the_way=RunInTheWay(
+                    workflow_id=f"scan/{scan.id}", work_id=f"scan/{scan.id}", scan_id=scan.id
+                ),
             )
             for scan in scans
             if scan.id not in own and scan.id != mine

@@ -59,8 +59,12 @@ async def keep_defaults(database: Database, client: Client) -> None:
     The one loop outside Temporal: a Temporal whose database was lost has nothing left that could
     notice. What it forgot besides, the reconciler puts back, which is started at once.
     """
+    ensured = False  # once at the start also those that exist are looked through
     while True:
         try:
+            if not ensured:
+                await ensure_defaults(database, client)
+                ensured = True
             await ensure_defaults_after_loss(database, client)
         except (RPCError, DatabaseUnavailable) as error:
             logger.info("The default schedules cannot be looked at: %s", error)

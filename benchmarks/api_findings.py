@@ -1,5 +1,5 @@
-"""Findings by the million for benchmarks: spread as real ones are, put into the store as workers put
-them; for `benchmarks/api.py` also into one plain table."""
+"""Findings by the million for benchmarks: spread as real ones are, put into the store as workers
+put them; for `benchmarks/api.py` also into one plain table."""
 
 from __future__ import annotations
 
@@ -260,9 +260,7 @@ async def report(
         )
 
 
-async def merge(
-    database: Database, target: staging.StagingTarget, at: datetime
-) -> FindingCounts:
+async def merge(database: Database, target: staging.StagingTarget, at: datetime) -> FindingCounts:
     """Merge the shard."""
     async with database.transaction() as session:
         return await merge_shard(session, target.scan_id, target.key, at=at)

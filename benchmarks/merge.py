@@ -167,7 +167,7 @@ async def client(kind: str, url: str, number: int, rows: int) -> list[Figures]:
 def wal_of(data_dir: Path, files: set[str], positions: list[int]) -> int:
     """Bytes of the WAL records between two positions that touch one of these relation files."""
     begin, end = (f"{position >> 32:X}/{position & 0xFFFFFFFF:X}" for position in positions)
-    dump = subprocess.run(  # noqa: S603 (our own command)
+    dump = subprocess.run(
         [
             *(str(binaries() / "pg_waldump"), "--path", str(data_dir / "postgres" / "pg_wal")),
             *("--start", begin, "--end", end),
@@ -249,7 +249,9 @@ def show(rows: int, own: list[Figures], other: list[Figures] | None, touched: in
             line += f" {'':18} {'':10} {figures['wal_size'] / 1e6:8.1f} {'':8}"
         else:
             theirs = other[again]["merging"]
-            line += f" {theirs:6.2f} s {rows / theirs:7,.0f}/s {theirs / (staging_s + merging_s):9.1f}x"
+            line += (
+                f" {theirs:6.2f} s {rows / theirs:7,.0f}/s {theirs / (staging_s + merging_s):9.1f}x"
+            )
             line += f" {figures['wal_size'] / 1e6:8.1f} {other[again]['wal_size'] / 1e6:8.1f}"
         line += f" {f'{touched} bytes' if again else '':>11}"
         line += f" {own[0]['memory'] / 1e6:9.0f}"

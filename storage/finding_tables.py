@@ -136,10 +136,11 @@ class FindingCountRow(Base):
 
     __tablename__ = "finding_count"
     __table_args__ = (
-        Index("finding_count_account_idx", "account_id"),
-        Index("finding_count_check_idx", "team_id", "check_id"),
+        Index("finding_count_account_idx", "account_id", "severity"),
+        Index("finding_count_check_idx", "team_id", "severity", "check_id"),
         Index("finding_count_service_idx", "team_id", "severity", "service"),
         Index("finding_count_region_idx", "team_id", "severity", "region"),
+        Index("finding_count_verdict_idx", "team_id", "severity", "status", "state"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

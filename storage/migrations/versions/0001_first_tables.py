@@ -207,10 +207,11 @@ CREATE TABLE finding_count (
     CONSTRAINT finding_count_pkey PRIMARY KEY (id)
 );
 
-CREATE INDEX finding_count_account_idx ON finding_count (account_id);
-CREATE INDEX finding_count_check_idx ON finding_count (team_id, check_id);
+CREATE INDEX finding_count_account_idx ON finding_count (account_id, severity);
+CREATE INDEX finding_count_check_idx ON finding_count (team_id, severity, check_id);
 CREATE INDEX finding_count_region_idx ON finding_count (team_id, severity, region);
 CREATE INDEX finding_count_service_idx ON finding_count (team_id, severity, service);
+CREATE INDEX finding_count_verdict_idx ON finding_count (team_id, severity, status, state);
 
 CREATE TABLE finding_total (
     id bigint GENERATED ALWAYS AS IDENTITY,

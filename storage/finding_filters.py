@@ -15,7 +15,9 @@ OF_PLACE: Final = ("account_id", "source", "service", "region", "check_id")
 OF_VERDICT: Final = ("severity", "status", "state")
 LOOSE: Final = ("resource_uid", "q", "scan_id", "first_seen_after")
 """Filters that running totals cannot answer; those first that mostly match the fewest."""
-MOSTLY_FEW: Final = ("resource_uid", "q")
+OF_RESOURCE: Final = ("resource_uid", "q")
+REPEATING: Final = ("q", "scan_id")
+"""Filters whose candidates may come twice."""
 
 _ARRAYS: Final = {
     "account_id": "uuid[]",
@@ -63,30 +65,52 @@ _LOOSE: Final = {
     )""",
     "first_seen_after": "finding.first_seen_at > :first_seen_after",
 }
+SUBJECTS: Final = """
+    SELECT count(*) AS n FROM (
+        SELECT FROM finding_subject
+        WHERE team_id = :team_id AND words @@ CAST(:q AS tsquery) LIMIT :most + 1
+    ) AS subject
+"""
+"""How many resources `q` finds, up to one more than `most`."""
+
+_COLUMNS: Final = ", ".join(
+    f"finding.{name}"
+    for name in (
+        *("id", "team_id", "gone_at", "severity", "status", "state"),
+        *("coverage_id", "resource_hash", "first_seen_at"),
+    )
+)
 _CANDIDATES: Final = {
-    "resource_uid": "SELECT finding.id FROM finding WHERE finding.resource_hash IN"
-    " (SELECT hashtext(unnest(CAST(:resource_uid AS text[])))) {of_severity}",
-    "q": """
-        SELECT finding.id
-        FROM (
-            SELECT DISTINCT hashtext(resource_uid) AS hash FROM finding_subject
-            WHERE team_id = :team_id AND words @@ CAST(:q AS tsquery)
-        ) AS subject
-        JOIN finding ON finding.resource_hash = subject.hash {of_severity}
-    """,
+    "resource_uid": f"""
+        SELECT {_COLUMNS} FROM finding
+        WHERE finding.resource_hash IN
+              (SELECT hashtext(unnest(CAST(:resource_uid AS text[]))))
+          AND finding.resource_uid = ANY(CAST(:resource_uid AS text[])) {{of_severity}}
+    """,  # noqa: S608 (our own names)
+    "q": f"""
+        SELECT {_COLUMNS}
+        FROM finding_subject AS subject JOIN finding
+            ON finding.resource_hash = hashtext(subject.resource_uid)
+            AND finding.resource_uid = subject.resource_uid
+            AND finding.resource_name = subject.resource_name {{of_severity}}
+        WHERE subject.team_id = :team_id AND subject.words @@ CAST(:q AS tsquery)
+    """,  # noqa: S608 (our own names)
     "scan_id": f"""
-        SELECT finding.id
+        SELECT {_COLUMNS}
         FROM check_coverage AS place JOIN finding ON finding.coverage_id = place.id {{of_severity}}
         WHERE place.account_id = ANY(CAST(:account_id AS uuid[]))
           AND {_LAST_COVERED.replace("whole", "finding")}
         UNION ALL
-        SELECT id FROM finding
-        WHERE (first_scan_id = :scan_id OR seen_scan_id = :scan_id) {{of_severity}}
+        SELECT {_COLUMNS} FROM finding WHERE first_scan_id = :scan_id OR seen_scan_id = :scan_id
         UNION ALL
-        SELECT finding_id FROM finding_event WHERE scan_id = :scan_id
+        SELECT {_COLUMNS} FROM finding_event AS event JOIN finding ON finding.id = event.finding_id
+        WHERE event.scan_id = :scan_id
     """,  # noqa: S608 (our own names)
-    "first_seen_after": "SELECT finding.id FROM finding WHERE finding.team_id = :team_id"
-    " AND finding.first_seen_at > :first_seen_after {of_severity}",
+    "first_seen_after": f"""
+        SELECT {_COLUMNS} FROM finding
+        WHERE finding.team_id = :team_id AND finding.first_seen_at > :first_seen_after
+              {{of_severity}}
+    """,  # noqa: S608 (our own names)
 }
 
 
@@ -147,17 +171,26 @@ def joined(filter: FindingFilter) -> str:
     return PLACE if any(getattr(filter, name) is not None for name in OF_PLACE) else ""
 
 
-def on_findings(filter: FindingFilter) -> str:
-    """Condition for shown findings of the team, with `joined` beside them."""
+def on_findings(filter: FindingFilter, *, besides: str = "") -> str:
+    """Condition for shown findings of the team, with `joined` beside them.
+
+    Candidates that one loose filter found need not be asked again whether it matches: `besides`.
+    """
     return _all(
         "true",
         *_equal(filter, "place", "finding"),
-        *(_LOOSE[name] for name in loose(filter)),
+        *(_LOOSE[name] for name in loose(filter) if name != besides),
     )
 
 
+def on_counted(filter: FindingFilter) -> tuple[str, str]:
+    """The same two, for findings of places and verdicts that running totals chose."""
+    loosely = _all("true", *(_LOOSE[name] for name in loose(filter)))
+    return PLACE if filter.scan_id is not None else "", loosely
+
+
 def candidates(name: str) -> str:
-    """Ids of all findings that one loose filter may match, found by its own index; some twice.
+    """All findings that one loose filter matches, found by its own index; REPEATING some twice.
 
     Where `{of_severity}` stands may be OF_SEVERITY.
     """

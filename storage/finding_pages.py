@@ -8,7 +8,7 @@ What did not fill it matches little, and is fetched from the few places where it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isqrt
+from math import inf, sqrt
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -21,18 +21,22 @@ from storage import finding_filters as filters
 
 BEFORE_ALL: Final = UUID(int=2**128 - 1)
 WORST_FIRST: Final = tuple(reversed(Severity))
-WALKED: Final = 1_000
-"""Findings of a severity that are walked past for a page of one; more with its square root."""
+WALKED: Final = 0.5
+"""Findings of a severity that are walked, as a share of the geometric mean of those that the page
+needs and all that are stored: then those that match and were not walked to are as many at most."""
 FEW: Final = 2_000
 """Findings that are looked at one by one sooner than walking."""
-FEWER_THAN_WALKED_TO: Final = 50_000
+FEWER_THAN_WALKED_TO: Final = 20_000
 """Findings of a severity that one filter may match where walking did not fill the page."""
+OF_A_RESOURCE: Final = 8
+"""Findings, about: how many resources there may be before theirs are fetched."""
 FEW_COUNTS: Final = 500
-"""Running totals of a severity that are added up to know whether few match."""
+"""Running totals of a severity that are added up to know how many match."""
 
 _LOOK_UP: Final = text("""
-    SELECT set_config(name, 'off', true)
-    FROM unnest(ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan']) AS setting (name)
+    SELECT (SELECT reltuples FROM pg_class WHERE oid = 'finding'::regclass) AS stored,
+           set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+           set_config('enable_seqscan', 'off', true)
 """)
 """Pages are a few rows: each is looked up, whatever the statistics say of tables that just grew."""
 
@@ -67,18 +71,21 @@ _FETCH: Final = f"""
     )
     SELECT finding.id
     FROM cell JOIN finding ON (finding.coverage_id, finding.status, finding.state)
-                            = (cell.coverage_id, cell.status, cell.state) {{joined}}
-    WHERE {{matching}} AND {_SHOWN} ORDER BY finding.id DESC LIMIT :needed
+                            = (cell.coverage_id, cell.status, cell.state) {{joined_counted}}
+    WHERE {{matching_counted}} AND {_SHOWN} ORDER BY finding.id DESC LIMIT :needed
 """  # noqa: S608 (our own names)
+_SIZE: Final = """
+    SELECT coalesce(sum(n), 0) AS matching FROM finding_count AS counted
+    WHERE {counted} AND counted.severity = CAST(:worst AS severity)
+"""
 _FEW: Final = f"""
     WITH candidate AS MATERIALIZED ({{candidates}} LIMIT :few + 1),
     counted AS (SELECT count(*) AS n FROM candidate)
     SELECT counted.n, matching.severity, matching.id
     FROM counted LEFT JOIN LATERAL (
         SELECT finding.severity, finding.id
-        FROM (SELECT DISTINCT id FROM candidate) AS once
-            JOIN finding ON finding.id = once.id {{of_severity}} {{joined}}
-        WHERE {{matching}} AND finding.team_id = :team_id AND {filters.SHOWN}
+        FROM (SELECT DISTINCT * FROM candidate) AS finding {{joined}}
+        WHERE {{matching}} AND finding.team_id = :team_id AND {filters.SHOWN} {{of_severity}}
           AND (finding.severity, finding.id) < (CAST(:worst AS severity), :before)
         ORDER BY finding.severity DESC, finding.id DESC LIMIT :needed
     ) AS matching ON counted.n <= :few
@@ -106,17 +113,18 @@ async def find_page(
     if narrowed is None:
         return []
     filter = narrowed
-    await session.execute(_LOOK_UP)
+    stored = (await session.execute(_LOOK_UP)).one().stored
+    walked = 1 + int(WALKED * sqrt(needed * max(stored, 0)))
     after = after or Place(WORST_FIRST[0], BEFORE_ALL)
     if filter.q is None:
-        return await _Pages(session, team_id, filter).page(after, needed)
+        return await _Pages(session, team_id, filter, walked).page(after, needed)
     found: set[Place] = set()
     named = checks if filter.check_id is None else sorted({*filter.check_id} & {*(checks or ())})
     if named:
         of_checks = filter.model_copy(update={"q": None, "check_id": named})
-        found.update(await _Pages(session, team_id, of_checks).page(after, needed))
+        found.update(await _Pages(session, team_id, of_checks, walked).page(after, needed))
     if filters.tsquery(filter.q):
-        found.update(await _Pages(session, team_id, filter).page(after, needed))
+        found.update(await _Pages(session, team_id, filter, walked).page(after, needed))
     return sorted(found, key=_position, reverse=True)[:needed]
 
 
@@ -127,69 +135,84 @@ def _position(place: Place) -> tuple[int, UUID]:
 class _Pages:
     """The pages of one filter."""
 
-    def __init__(self, session: AsyncSession, team_id: UUID, filter: FindingFilter) -> None:
+    def __init__(
+        self, session: AsyncSession, team_id: UUID, filter: FindingFilter, walked: int
+    ) -> None:
         self._session = session
         self._filter = filter
+        self._walked = walked
         self._values = filters.parameters(team_id, filter)
+        joined, matching = filters.on_counted(filter)
         self._parts = {
             "joined": filters.joined(filter),
             "matching": filters.on_findings(filter),
             "counted": filters.on_totals(filter),
+            "joined_counted": joined,
+            "matching_counted": matching,
         }
 
     async def page(self, after: Place, needed: int) -> list[Place]:
         for name in filters.loose(self._filter):
-            if name in filters.MOSTLY_FEW:
+            if name in filters.OF_RESOURCE:
                 found = await self._few(name, FEW, after, needed)
                 if found is not None:
                     return found
-        severities = [
-            severity
-            for severity in WORST_FIRST[WORST_FIRST.index(after.severity) :]
-            if self._filter.severity is None or severity in self._filter.severity
-        ]
         page: list[Place] = []
-        for severity, few in await self._sizes(severities):
+        for severity, size in await self._sizes(after.severity):
             before = after.id if severity is after.severity else BEFORE_ALL
-            page += await self._of_severity(Place(severity, before), needed - len(page), few)
+            page += await self._of_severity(Place(severity, before), needed - len(page), size)
             if len(page) == needed:
                 break
         return page
 
-    async def _sizes(self, severities: list[Severity]) -> list[tuple[Severity, bool]]:
-        """The severities of which some match, as running totals say, and whether these are few."""
+    async def _sizes(self, worst: Severity) -> list[tuple[Severity, float]]:
+        """The severities of which some match, and how many as far as running totals tell."""
+        severities = [
+            severity
+            for severity in WORST_FIRST[WORST_FIRST.index(worst) :]
+            if self._filter.severity is None or severity in self._filter.severity
+        ]
         if not filters.is_counted(self._filter):
-            return [(severity, False) for severity in severities]
+            return [(severity, inf) for severity in severities]
         rows = await self._run(
             _SIZES, severities=[each.value for each in severities], few_counts=FEW_COUNTS
         )
         sizes = {
-            row.severity: row.counts < FEW_COUNTS and row.matching <= FEW
+            Severity(row.severity): float(row.matching) if row.counts < FEW_COUNTS else inf
             for row in rows
             if row.counts > 0
         }
-        return [(each, sizes[each.value]) for each in severities if each.value in sizes]
+        return [(each, sizes[each]) for each in severities if each in sizes]
 
-    async def _of_severity(self, after: Place, needed: int, few: bool) -> list[Place]:
-        found: list[Place] = []
-        if not few:
-            walked = WALKED * isqrt(needed)
-            found = await self._ids(_WALK, after, needed, walked=walked)
-            if len(found) == needed:
+    async def _of_severity(self, after: Place, needed: int, size: float) -> list[Place]:
+        """The next of one severity: by what is read the least."""
+        if size <= FEW:
+            return await self._ids(_FETCH, after, needed)
+        if self._filter.scan_id is not None:
+            found = await self._few("scan_id", FEW, after, needed, of_severity=True)
+            if found is not None:
                 return found
-            last = await self._ids(_WALKED_TO, after, needed, walked=walked)
-            if not last:
-                return found
-            (after,) = last
+        found = await self._ids(_WALK, after, needed, walked=self._walked)
+        if len(found) == needed:
+            return found
+        last = await self._ids(_WALKED_TO, after, needed, walked=self._walked)
+        if not last:
+            return found
+        return found + await self._rest(last[0], needed - len(found), size)
+
+    async def _rest(self, after: Place, needed: int, size: float) -> list[Place]:
+        """Those that match too seldom to be walked to."""
+        is_counted = filters.is_counted(self._filter)
+        if is_counted and size == inf:
+            size = (await self._run(_SIZE, worst=after.severity.value))[0].matching
+        if size > FEWER_THAN_WALKED_TO:
             for name in filters.loose(self._filter):
-                rest = await self._few(
-                    name, FEWER_THAN_WALKED_TO, after, needed - len(found), of_severity=True
-                )
-                if rest is not None:
-                    return found + rest
-        if filters.is_counted(self._filter):
-            return found + await self._ids(_FETCH, after, needed - len(found))
-        return found + await self._ids(_WALK, after, needed - len(found), walked=None)
+                found = await self._few(name, FEWER_THAN_WALKED_TO, after, needed, of_severity=True)
+                if found is not None:
+                    return found
+        if is_counted:
+            return await self._ids(_FETCH, after, needed)
+        return await self._ids(_WALK, after, needed, walked=None)
 
     async def _ids(self, sql: str, after: Place, needed: int, **values: Any) -> list[Place]:
         rows = await self._run(
@@ -201,11 +224,16 @@ class _Pages:
         self, name: str, few: int, after: Place, needed: int, *, of_severity: bool = False
     ) -> list[Place] | None:
         """The page, if this filter's own index says that it matches no more than `few`."""
+        if name == "q":
+            most = few // OF_A_RESOURCE
+            if (await self._run(filters.SUBJECTS, most=most))[0].n > most:
+                return None
         only = filters.OF_SEVERITY if of_severity else ""
         sql = _FEW.replace("{candidates}", filters.candidates(name)).replace("{of_severity}", only)
         rows = await self._run(
-            sql, few=few, worst=after.severity.value, before=after.id, needed=needed
-        )
+            sql.replace("{matching}", filters.on_findings(self._filter, besides=name)),
+            few=few, worst=after.severity.value, before=after.id, needed=needed,
+        )  # fmt: skip
         if rows[0].n > few:
             return None
         return [Place(Severity(row.severity), row.id) for row in rows if row.id is not None]

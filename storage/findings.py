@@ -183,21 +183,19 @@ async def _count(
         """  # noqa: S608 (our own names)
         del values["besides"]
         return (await session.execute(text(sql), values)).all()
-    # Those of a first time are found by it alone, any number; others by their own index first.
-    source = "finding"
-    if loose[0] != "first_seen_after":
-        candidates = filters.candidates(loose[0]).replace("{of_severity}", "")
-        source = f"""
-            (SELECT DISTINCT id FROM ({candidates}) AS candidate) AS once JOIN finding USING (id)
-        """  # noqa: S608 (our own names)
+    by = loose[0]
+    source = f"({filters.candidates(by).replace('{of_severity}', '')})"
+    if by in filters.REPEATING:
+        source = f"(SELECT DISTINCT * FROM {source} AS found)"  # noqa: S608 (our own names)
     sql = f"""
         SELECT finding.severity, finding.status, finding.state, place.service, place.region,
                {filters.SUM} AS n
         FROM (
             SELECT finding.coverage_id, finding.severity, finding.status, finding.state,
                    count(*) AS n
-            FROM {source} {filters.joined(filter)}
-            WHERE finding.team_id = :team_id AND {filters.SHOWN} AND {filters.on_findings(filter)}
+            FROM {source} AS finding {filters.joined(filter)}
+            WHERE finding.team_id = :team_id AND {filters.SHOWN}
+              AND {filters.on_findings(filter, besides=by)}
             GROUP BY finding.coverage_id, finding.severity, finding.status, finding.state
         ) AS finding {filters.PLACE}
         WHERE NOT place.check_id = ANY(CAST(:besides AS text[]))

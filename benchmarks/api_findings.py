@@ -1,5 +1,5 @@
-"""Findings by the million for `benchmarks/api.py`: spread as real ones are, put into the store as
-workers put them, and beside it into one plain table."""
+"""Findings by the million for benchmarks: spread as real ones are, put into the store as workers
+put them; for `benchmarks/api.py` also into one plain table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import asyncpg
 from contracts.accounts import EnvironmentCredentials, NewAccount
 from contracts.findings import CheckText
 from contracts.observations import CoveredCheck, ObservedFinding
-from contracts.scans import Coverage, NewScan, ScanEnd, ScanTrigger
+from contracts.scans import Coverage, FindingCounts, NewScan, ScanEnd, ScanTrigger
 from contracts.vocabulary import FindingStatus, Provider, Severity, TaskKind
 from storage import accounts, scan_state, scans
 from storage.checks import upsert_checks
@@ -93,19 +93,26 @@ def checks() -> list[CheckText]:
     return made
 
 
-async def fill(url: str, data_dir: Path, rows: int) -> str:
-    """Migrate and fill, once; returns the admin key. A directory filled before is used as it is."""
-    began = time.perf_counter()
+async def migrate(url: str, data_dir: Path) -> None:
+    """Make the tables and the first key."""
     environment = {
         **os.environ,
         "CLOUDSWEEP_DATABASE_URL": url,
         "CLOUDSWEEP_DATA_DIR": str(data_dir),
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "storage.bootstrap", env=environment
+        *(sys.executable, "-m", "storage.bootstrap"),
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
     )
     if await process.wait() != 0:
         raise RuntimeError("storage.bootstrap failed.")
+
+
+async def fill(url: str, data_dir: Path, rows: int) -> str:
+    """Migrate and fill, once; returns the admin key. A directory filled before is used as it is."""
+    began = time.perf_counter()
+    await migrate(url, data_dir)
     connection = await asyncpg.connect(url)
     database = Database.open(url)
     try:
@@ -130,21 +137,25 @@ async def _scan_everything(
     team_id: UUID = await connection.fetchval("SELECT id FROM team")
     async with database.transaction() as session:
         await upsert_checks(session, texts)
-    account_ids = [await _account(database, team_id, number) for number in range(ACCOUNTS)]
+    account_ids = [await make_account(database, team_id, number) for number in range(ACCOUNTS)]
+    services = list(dict.fromkeys(each.service for each in texts))
     stored = 0
     for scan in range(SCANS):
         at = datetime.now(UTC) - timedelta(days=DAYS) * (1 - (scan + 1) / SCANS)
         for number, account_id in enumerate(account_ids):
             wanted = int(rows * weights[number] / sum(weights) / SCANS)
             drawn = random.Random(1000 * scan + number)  # noqa: S311 (data, not a secret)
-            findings = list(_findings(drawn, texts, number, scan, wanted))
-            await _store(database, team_id, account_id, findings, texts, scan, at)
+            scanned = {*services[scan::SCANS]}
+            mine = [each for each in texts if each.service in scanned]
+            findings = list(make_findings(drawn, mine, number, scan, wanted))
+            await _store(database, team_id, account_id, findings, texts, at)
             stored += len(findings)
         print(f"{stored:,} of {rows:,}", file=sys.stderr, flush=True)
     return stored
 
 
-async def _account(database: Database, team_id: UUID, number: int) -> UUID:
+async def make_account(database: Database, team_id: UUID, number: int) -> UUID:
+    """An account that can be scanned."""
     new = NewAccount(
         name=f"account-{number}", provider=Provider.AWS, credentials=EnvironmentCredentials()
     )
@@ -158,14 +169,14 @@ async def _account(database: Database, team_id: UUID, number: int) -> UUID:
     return account.id
 
 
-def _findings(
+def make_findings(
     drawn: random.Random, texts: list[CheckText], account: int, scan: int, wanted: int
 ) -> Iterator[ObservedFinding]:
     """Verdicts on resources: two regions have half of them, a few services most."""
     by_service: dict[str, list[CheckText]] = {}
     for text in texts:
         by_service.setdefault(text.service, []).append(text)
-    mine = [own for rank, own in enumerate(by_service.values()) if rank % SCANS == scan]
+    mine = list(by_service.values())
     weights = [(1 + rank) ** -0.6 for rank in range(len(mine))]
     resource = 0
     while wanted > 0:
@@ -197,9 +208,28 @@ async def _store(
     account_id: UUID,
     findings: list[ObservedFinding],
     texts: list[CheckText],
-    scan_number: int,
     at: datetime,
 ) -> None:
+    target = await begin_scan(database, team_id, account_id, at)
+    titles = {text.check_id: text.title for text in texts}
+    async with database.copying() as connection:
+        for start in range(0, len(findings), STAGED_AT_ONCE):
+            part = findings[start : start + STAGED_AT_ONCE]
+            await staging.stage_findings(connection, target, part)
+        await connection.copy_records_to_table(
+            "plain_finding",
+            records=(_plain(each, account_id, target.scan_id, titles, at) for each in findings),
+        )
+    covered = {CoveredCheck(each.check_id, each.region) for each in findings}
+    await report(database, target, len(findings), covered)
+    await merge(database, target, at)
+    await end_scan(database, target, at)
+
+
+async def begin_scan(
+    database: Database, team_id: UUID, account_id: UUID, at: datetime
+) -> staging.StagingTarget:
+    """A scan of one shard, ready to be staged."""
     shard = scan_state.PlannedShard(
         kind=TaskKind.COMPLIANCE, key="shard", title="Shard", batch=0, plan={}
     )
@@ -211,30 +241,35 @@ async def _store(
         await scan_state.claim_account(session, scan.id, at=at)
         await scan_state.write_plan(session, scan.id, [shard], notes=[])
         await scan_state.start_task(session, scan.id, "shard", at=at, attempt=1)
-    target = staging.StagingTarget(
+    return staging.StagingTarget(
         scan_id=scan.id, key="shard", team_id=team_id, account_id=account_id,
         account_uid=str(account_id), provider=Provider.AWS, source="prowler",
     )  # fmt: skip
-    covered = sorted({CoveredCheck(each.check_id, each.region) for each in findings})
-    titles = {text.check_id: text.title for text in texts}
+
+
+async def report(
+    database: Database, target: staging.StagingTarget, rows: int, covered: Collection[CoveredCheck]
+) -> None:
+    """Stage what was covered and say that the staging is complete."""
     async with database.copying() as connection:
-        staged = 0
-        for start in range(0, len(findings), STAGED_AT_ONCE):
-            part = findings[start : start + STAGED_AT_ONCE]
-            staged += await staging.stage_findings(connection, target, part)
-        pairs = await staging.stage_coverage(connection, target, covered)
-        await connection.copy_records_to_table(
-            "plain_finding",
-            records=(_plain(each, account_id, scan.id, titles, at) for each in findings),
-        )
+        pairs = await staging.stage_coverage(connection, target, sorted(covered))
     async with database.transaction() as session:
         coverage = Coverage(planned=len(covered), run=len(covered))
         await scan_state.report_task(
-            session, scan.id, "shard", coverage=coverage, rows=staged, covered=pairs
+            session, target.scan_id, target.key, coverage=coverage, rows=rows, covered=pairs
         )
-        await merge_shard(session, scan.id, "shard", at=at)
+
+
+async def merge(database: Database, target: staging.StagingTarget, at: datetime) -> FindingCounts:
+    """Merge the shard."""
     async with database.transaction() as session:
-        await scan_state.end_scan(session, ScanEnd(scan_id=scan.id), at=at)
+        return await merge_shard(session, target.scan_id, target.key, at=at)
+
+
+async def end_scan(database: Database, target: staging.StagingTarget, at: datetime) -> None:
+    """End the scan."""
+    async with database.transaction() as session:
+        await scan_state.end_scan(session, ScanEnd(scan_id=target.scan_id), at=at)
 
 
 def _plain(

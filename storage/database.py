@@ -11,7 +11,12 @@ from asyncpg.exceptions import PostgresError
 from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    create_async_engine,
+)
 
 from contracts.errors import DatabaseUnavailable
 
@@ -86,9 +91,10 @@ class Database:
         with _translated():  # around the end of the session, too: a rollback may find it lost
             async with AsyncSession(self._engine, expire_on_commit=False) as session:
                 with _translated(connecting=True):
-                    await session.connection()
-                yield session
-                await session.commit()
+                    connection = await session.connection()
+                with _translated(await _driver(connection)):
+                    yield session
+                    await session.commit()
 
     @asynccontextmanager
     async def copying(self) -> AsyncIterator[asyncpg.Connection[Any]]:
@@ -97,9 +103,8 @@ class Database:
             connection = await self._engine.connect()
         with _translated():
             try:
-                pooled = await connection.get_raw_connection()
-                raw = cast("asyncpg.Connection[Any]", pooled.driver_connection)
-                with _translated(raw=raw):
+                raw = await _driver(connection)
+                with _translated(raw):
                     async with raw.transaction():
                         yield raw
             finally:
@@ -115,17 +120,26 @@ class Database:
         await self._engine.dispose()
 
 
+async def _driver(connection: AsyncConnection) -> asyncpg.Connection[Any]:
+    pooled = await connection.get_raw_connection()
+    return cast("asyncpg.Connection[Any]", pooled.driver_connection)
+
+
 @contextmanager
 def _translated(
-    *, connecting: bool = False, raw: asyncpg.Connection[Any] | None = None
+    raw: asyncpg.Connection[Any] | None = None, *, connecting: bool = False
 ) -> Iterator[None]:
+    """Errors of PostgreSQL and of the connection; any other stays, unless `raw` was lost with it.
+
+    That a ConnectionError came out says nothing: the caller may talk to others meanwhile.
+    """
     try:
         yield
     except Exception as error:
         reason = _why_unavailable(error, connecting=connecting)
         if reason is None and raw is not None and raw.is_closed():
             reason = REASONS["08"]
-        if reason is None:
+        if reason is None or isinstance(error, DatabaseUnavailable):
             raise
         raise DatabaseUnavailable(f"PostgreSQL cannot be used: {reason}.", fix=FIX) from error
 
@@ -133,7 +147,7 @@ def _translated(
 def _why_unavailable(error: Exception, *, connecting: bool) -> str | None:
     """None for errors that are ours: they stay what they are."""
     match error:
-        case DBAPIError(connection_invalidated=True) | ConnectionError():
+        case DBAPIError(connection_invalidated=True):
             return REASONS["08"]
         case DBAPIError(orig=cause):
             state = getattr(cause, "sqlstate", None)

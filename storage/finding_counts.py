@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -9,52 +10,36 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:team_id, 0))")
 
-_FOLD_ACCOUNT = text("""
-    WITH crowded AS (
-        SELECT coverage_id, severity, status, state
-        FROM finding_count
-        WHERE account_id = :account_id
-        GROUP BY coverage_id, severity, status, state
-        HAVING count(*) > 1 OR sum(n) = 0
-    ), removed AS (
-        DELETE FROM finding_count AS old USING crowded
-        WHERE old.account_id = :account_id
-          AND (old.coverage_id, old.severity, old.status, old.state)
-            = (crowded.coverage_id, crowded.severity, crowded.status, crowded.state)
-        RETURNING old.*
+_FOLD: Final = """
+    WITH removed AS (
+        DELETE FROM {table} WHERE id = ANY(ARRAY(
+            SELECT unnest(array_agg(id)) FROM {table} WHERE {whose} = :whose
+            GROUP BY {key} HAVING count(*) > 1 OR sum(n) = 0
+        ))
+        RETURNING *
     )
-    INSERT INTO finding_count
-        (coverage_id, team_id, account_id, source, check_id, service, region,
-         severity, status, state, n)
-    SELECT coverage_id, team_id, account_id, source, check_id, service, region,
-           severity, status, state, sum(n)
-    FROM removed
-    GROUP BY coverage_id, team_id, account_id, source, check_id, service, region,
-             severity, status, state
-    HAVING sum(n) <> 0
-""")
+    INSERT INTO {table} ({columns}, n)
+    SELECT {columns}, sum(n) FROM removed GROUP BY {columns} HAVING sum(n) <> 0
+"""
+"""By the ids of an array, not by a join: nobody has analysed what was just appended."""
 
-_FOLD_TEAM = text("""
-    WITH crowded AS (
-        SELECT source, service, region, severity, status, state
-        FROM finding_total
-        WHERE team_id = :team_id
-        GROUP BY source, service, region, severity, status, state
-        HAVING count(*) > 1 OR sum(n) = 0
-    ), removed AS (
-        DELETE FROM finding_total AS old USING crowded
-        WHERE old.team_id = :team_id
-          AND (old.source, old.service, old.region, old.severity, old.status, old.state)
-            = (crowded.source, crowded.service, crowded.region,
-               crowded.severity, crowded.status, crowded.state)
-        RETURNING old.*
+_VERDICT: Final = "severity, status, state"
+_FOLD_ACCOUNT: Final = text(
+    _FOLD.format(
+        table="finding_count",
+        whose="account_id",
+        key=f"coverage_id, {_VERDICT}",
+        columns=f"coverage_id, team_id, account_id, source, check_id, service, region, {_VERDICT}",
     )
-    INSERT INTO finding_total (team_id, source, service, region, severity, status, state, n)
-    SELECT team_id, source, service, region, severity, status, state, sum(n)
-    FROM removed
-    GROUP BY team_id, source, service, region, severity, status, state
-    HAVING sum(n) <> 0
-""")
+)
+_FOLD_TEAM: Final = text(
+    _FOLD.format(
+        table="finding_total",
+        whose="team_id",
+        key=f"source, service, region, {_VERDICT}",
+        columns=f"team_id, source, service, region, {_VERDICT}",
+    )
+)
 
 
 async def fold_counts(session: AsyncSession, team_id: UUID, account_id: UUID) -> None:
@@ -64,5 +49,5 @@ async def fold_counts(session: AsyncSession, team_id: UUID, account_id: UUID) ->
     """
     folding = await session.execute(_TRY_LOCK, {"team_id": f"finding_count/{team_id}"})
     if folding.scalar_one():
-        await session.execute(_FOLD_ACCOUNT, {"account_id": account_id})
-        await session.execute(_FOLD_TEAM, {"team_id": team_id})
+        await session.execute(_FOLD_ACCOUNT, {"whose": account_id})
+        await session.execute(_FOLD_TEAM, {"whose": team_id})

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from contracts.findings import FindingFilter
+from storage.tables import ScanRow
 
 OF_PLACE: Final = ("account_id", "source", "service", "region", "check_id")
 OF_VERDICT: Final = ("severity", "status", "state")
 LOOSE: Final = ("resource_uid", "q", "scan_id", "first_seen_after")
 """Filters that running totals cannot answer; those first that mostly match the fewest."""
+OF_RESOURCE: Final = ("resource_uid", "q")
+REPEATING: Final = ("q", "scan_id")
+"""Filters whose candidates may come twice."""
 
 _ARRAYS: Final = {
     "account_id": "uuid[]",
@@ -25,43 +32,85 @@ SUM: Final = "sum(CAST(n AS float8))"
 """Of running totals; exact up to 2^53. PostgreSQL sums bigint as numeric, which is far slower."""
 
 SHOWN: Final = "(finding.gone_at IS NULL OR finding.status <> 'pass')"
-FINDINGS: Final = "finding JOIN check_coverage AS place ON place.id = finding.coverage_id"
+PLACE: Final = "JOIN check_coverage AS place ON place.id = finding.coverage_id"
+
+OF_SEVERITY: Final = "AND finding.severity = CAST(:worst AS severity)"
+
+_WHOLE: Final = "SELECT FROM finding AS whole WHERE whole.id = finding.id AND"
+"""Only `finding_worst_idx` is read for what no such condition asks of."""
 
 _LAST_COVERED: Final = (
-    "(finding.gone_at IS NULL AND place.scan_id = :scan_id AND place.at >= finding.seen_at)"
+    "(whole.gone_at IS NULL AND place.scan_id = :scan_id AND place.at >= whole.seen_at)"
 )
 _LOOSE: Final = {
-    "resource_uid": "hashtext(finding.resource_uid) IN"
+    "resource_uid": "finding.resource_hash IN"
     " (SELECT hashtext(unnest(CAST(:resource_uid AS text[]))))"
-    " AND finding.resource_uid = ANY(CAST(:resource_uid AS text[]))",
-    "q": "search_words(finding.resource_uid, finding.resource_name) @@ CAST(:q AS tsquery)",
-    "scan_id": "(:scan_id IN (finding.first_scan_id, finding.seen_scan_id)"
-    f" OR {_LAST_COVERED} OR EXISTS (SELECT FROM finding_event AS event"
-    " WHERE event.finding_id = finding.id AND event.scan_id = :scan_id))",
+    f" AND EXISTS ({_WHOLE} whole.resource_uid = ANY(CAST(:resource_uid AS text[])))",
+    "q": f"""EXISTS (
+        SELECT FROM finding_subject AS subject
+        WHERE hashtext(subject.resource_uid) = finding.resource_hash
+          AND subject.team_id = :team_id AND subject.words @@ CAST(:q AS tsquery)
+          AND EXISTS (
+            {_WHOLE} whole.resource_uid = subject.resource_uid
+              AND whole.resource_name = subject.resource_name
+          )
+    )""",
+    "scan_id": f"""(
+        EXISTS ({_WHOLE} (
+            :scan_id IN (whole.first_scan_id, whole.seen_scan_id) OR {_LAST_COVERED}
+        )) OR EXISTS (
+            SELECT FROM finding_event AS event
+            WHERE event.finding_id = finding.id AND event.scan_id = :scan_id
+        )
+    )""",
     "first_seen_after": "finding.first_seen_at > :first_seen_after",
 }
+SUBJECTS: Final = """
+    SELECT count(*) AS n FROM (
+        SELECT FROM finding_subject
+        WHERE team_id = :team_id AND words @@ CAST(:q AS tsquery) LIMIT :most + 1
+    ) AS subject
+"""
+"""How many resources `q` finds, up to one more than `most`."""
+
+_COLUMNS: Final = ", ".join(
+    f"finding.{name}"
+    for name in (
+        *("id", "team_id", "gone_at", "severity", "status", "state"),
+        *("coverage_id", "resource_hash", "first_seen_at"),
+    )
+)
 _CANDIDATES: Final = {
-    "resource_uid": f"SELECT finding.id FROM finding WHERE {_LOOSE['resource_uid']}",  # noqa: S608
-    "q": """
-        SELECT finding.id
-        FROM (
-            SELECT DISTINCT resource_uid FROM finding_subject
-            WHERE team_id = :team_id AND words @@ CAST(:q AS tsquery)
-        ) AS subject
-        JOIN finding ON hashtext(finding.resource_uid) = hashtext(subject.resource_uid)
-                    AND finding.resource_uid = subject.resource_uid
-    """,
-    "scan_id": f"""
-        SELECT finding.id FROM {FINDINGS}
-        WHERE place.account_id = (SELECT account_id FROM scan WHERE id = :scan_id)
-          AND {_LAST_COVERED}
-        UNION ALL
-        SELECT id FROM finding WHERE first_scan_id = :scan_id OR seen_scan_id = :scan_id
-        UNION ALL
-        SELECT finding_id FROM finding_event WHERE scan_id = :scan_id
+    "resource_uid": f"""
+        SELECT {_COLUMNS} FROM finding
+        WHERE finding.resource_hash IN
+              (SELECT hashtext(unnest(CAST(:resource_uid AS text[]))))
+          AND finding.resource_uid = ANY(CAST(:resource_uid AS text[])) {{of_severity}}
     """,  # noqa: S608 (our own names)
-    "first_seen_after": "SELECT finding.id FROM finding"
-    " WHERE finding.first_seen_at > :first_seen_after",
+    "q": f"""
+        SELECT {_COLUMNS}
+        FROM finding_subject AS subject JOIN finding
+            ON finding.resource_hash = hashtext(subject.resource_uid)
+            AND finding.resource_uid = subject.resource_uid
+            AND finding.resource_name = subject.resource_name {{of_severity}}
+        WHERE subject.team_id = :team_id AND subject.words @@ CAST(:q AS tsquery)
+    """,  # noqa: S608 (our own names)
+    "scan_id": f"""
+        SELECT {_COLUMNS}
+        FROM check_coverage AS place JOIN finding ON finding.coverage_id = place.id {{of_severity}}
+        WHERE place.account_id = ANY(CAST(:account_id AS uuid[]))
+          AND {_LAST_COVERED.replace("whole", "finding")}
+        UNION ALL
+        SELECT {_COLUMNS} FROM finding WHERE first_scan_id = :scan_id OR seen_scan_id = :scan_id
+        UNION ALL
+        SELECT {_COLUMNS} FROM finding_event AS event JOIN finding ON finding.id = event.finding_id
+        WHERE event.scan_id = :scan_id
+    """,  # noqa: S608 (our own names)
+    "first_seen_after": f"""
+        SELECT {_COLUMNS} FROM finding
+        WHERE finding.team_id = :team_id AND finding.first_seen_at > :first_seen_after
+              {{of_severity}}
+    """,  # noqa: S608 (our own names)
 }
 
 
@@ -77,6 +126,21 @@ def parameters(team_id: UUID, filter: FindingFilter) -> dict[str, Any]:
     if filter.q is not None:
         values["q"] = tsquery(filter.q)
     return values
+
+
+async def narrowed(
+    session: AsyncSession, team_id: UUID, filter: FindingFilter
+) -> FindingFilter | None:
+    """The same filter with the account that its scan is of; None if nothing can match."""
+    if filter.scan_id is None:
+        return filter
+    scan = select(ScanRow.account_id).where(
+        ScanRow.id == filter.scan_id, ScanRow.team_id == team_id
+    )
+    account_id = await session.scalar(scan)
+    if account_id is None or account_id not in (filter.account_id or [account_id]):
+        return None
+    return filter.model_copy(update={"account_id": [account_id]})
 
 
 def loose(filter: FindingFilter) -> list[str]:
@@ -95,18 +159,41 @@ def on_totals(filter: FindingFilter) -> str:
     return _all("counted.team_id = :team_id", *_equal(filter, "counted", "counted"))
 
 
-def on_findings(filter: FindingFilter) -> str:
-    """Condition for FINDINGS."""
-    return _all(
-        "finding.team_id = :team_id",
-        SHOWN,
-        *_equal(filter, "place", "finding"),
-        *(_LOOSE[name] for name in loose(filter)),
+def is_counted(filter: FindingFilter) -> bool:
+    """Whether running totals know more of the matching findings than their severity."""
+    return any(
+        getattr(filter, name) is not None for name in (*OF_PLACE, *OF_VERDICT) if name != "severity"
     )
 
 
+def joined(filter: FindingFilter) -> str:
+    """What `on_findings` needs beside `finding`."""
+    return PLACE if any(getattr(filter, name) is not None for name in OF_PLACE) else ""
+
+
+def on_findings(filter: FindingFilter, *, besides: str = "") -> str:
+    """Condition for shown findings of the team, with `joined` beside them.
+
+    Candidates that one loose filter found need not be asked again whether it matches: `besides`.
+    """
+    return _all(
+        "true",
+        *_equal(filter, "place", "finding"),
+        *(_LOOSE[name] for name in loose(filter) if name != besides),
+    )
+
+
+def on_counted(filter: FindingFilter) -> tuple[str, str]:
+    """The same two, for findings of places and verdicts that running totals chose."""
+    loosely = _all("true", *(_LOOSE[name] for name in loose(filter)))
+    return PLACE if filter.scan_id is not None else "", loosely
+
+
 def candidates(name: str) -> str:
-    """Ids of all findings that one loose filter may match, found by its own index; some twice."""
+    """All findings that one loose filter matches, found by its own index; REPEATING some twice.
+
+    Where `{of_severity}` stands may be OF_SEVERITY.
+    """
     return _CANDIDATES[name]
 
 

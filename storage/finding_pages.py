@@ -1,63 +1,92 @@
 """Which findings stand on a page, worst first, found in time bounded by what the page holds.
 
-Ids are digests: what matches a filter is spread evenly over them, and running totals say how much
-it is. So we know beforehand which is quicker for each severity: to walk the findings of the team in
-order until the page is full, or to fetch all that match from the few places where they are.
+Ids are digests: what matches a filter is spread evenly over them. So of each severity we walk a
+bounded number of findings in order, in the index alone; what matches much fills the page there.
+What did not fill it matches little, and is fetched from the few places where it is.
 """
 
 from __future__ import annotations
 
-from math import isqrt
+from collections.abc import Sequence
+from math import inf, sqrt
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.findings import FindingFilter
 from contracts.vocabulary import Severity
 from storage import finding_filters as filters
-from storage.finding_filters import SUM
 
 BEFORE_ALL: Final = UUID(int=2**128 - 1)
 WORST_FIRST: Final = tuple(reversed(Severity))
+WALKED: Final = 0.5
+"""Findings of a severity that are walked, as a share of the geometric mean of those that the page
+needs and all that are stored: then those that match and were not walked to are as many at most."""
 FEW: Final = 2_000
-WALKED_PER_FETCHED: Final = 2
-"""Walking past a finding costs about twice as much as fetching one that matches."""
+"""Findings that are looked at one by one sooner than walking."""
+FEWER_THAN_WALKED_TO: Final = 20_000
+"""Findings of a severity that one filter may match where walking did not fill the page."""
+OF_A_RESOURCE: Final = 8
+"""Findings, about: how many resources there may be before theirs are fetched."""
+FEW_COUNTS: Final = 500
+"""Running totals of a severity that are added up to know how many match."""
 
 _LOOK_UP: Final = text("""
-    SELECT set_config(name, 'off', true)
-    FROM unnest(ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan']) AS setting (name)
+    SELECT (SELECT reltuples FROM pg_class WHERE oid = 'finding'::regclass) AS stored,
+           set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+           set_config('enable_seqscan', 'off', true)
 """)
 """Pages are a few rows: each is looked up, whatever the statistics say of tables that just grew."""
 
+_SIZES: Final = """
+    SELECT worst.severity, summed.counts, summed.matching
+    FROM unnest(CAST(:severities AS severity[])) AS worst (severity) CROSS JOIN LATERAL (
+        SELECT count(*) AS counts, sum(n) AS matching
+        FROM (
+            SELECT n FROM finding_count AS counted
+            WHERE {counted} AND counted.severity = worst.severity LIMIT :few_counts
+        ) AS counted
+    ) AS summed
+"""
+_SHOWN: Final = f"""finding.team_id = :team_id AND {filters.SHOWN}
+      AND finding.severity = CAST(:worst AS severity) AND finding.id < :before"""
 _WALK: Final = f"""
-    SELECT finding.id FROM {filters.FINDINGS}
-    WHERE {{matching}} AND finding.severity = CAST(:worst AS severity) AND finding.id < :before
-    ORDER BY finding.id DESC LIMIT :needed
+    SELECT finding.id
+    FROM (
+        SELECT id, coverage_id, resource_hash, first_seen_at, severity, status, state
+        FROM finding WHERE {_SHOWN} ORDER BY id DESC LIMIT :walked
+    ) AS finding {{joined}}
+    WHERE {{matching}} ORDER BY finding.id DESC LIMIT :needed
+"""  # noqa: S608 (our own names)
+_WALKED_TO: Final = f"""
+    SELECT id FROM finding WHERE {_SHOWN} ORDER BY id DESC OFFSET :walked - 1 LIMIT 1
 """  # noqa: S608 (our own names)
 _FETCH: Final = f"""
     WITH cell AS MATERIALIZED (
         SELECT coverage_id, status, state FROM finding_count AS counted
-        WHERE {{counted}} AND severity = CAST(:worst AS severity)
+        WHERE {{counted}} AND counted.severity = CAST(:worst AS severity)
         GROUP BY coverage_id, status, state HAVING sum(n) > 0
     )
     SELECT finding.id
-    FROM cell JOIN ({filters.FINDINGS})
-        ON (finding.coverage_id, finding.status, finding.state)
-         = (cell.coverage_id, cell.status, cell.state)
-    WHERE {{matching}} AND finding.severity = CAST(:worst AS severity) AND finding.id < :before
-    ORDER BY finding.id DESC LIMIT :needed
+    FROM cell JOIN finding ON (finding.coverage_id, finding.status, finding.state)
+                            = (cell.coverage_id, cell.status, cell.state) {{joined_counted}}
+    WHERE {{matching_counted}} AND {_SHOWN} ORDER BY finding.id DESC LIMIT :needed
 """  # noqa: S608 (our own names)
+_SIZE: Final = """
+    SELECT coalesce(sum(n), 0) AS matching FROM finding_count AS counted
+    WHERE {counted} AND counted.severity = CAST(:worst AS severity)
+"""
 _FEW: Final = f"""
     WITH candidate AS MATERIALIZED ({{candidates}} LIMIT :few + 1),
     counted AS (SELECT count(*) AS n FROM candidate)
     SELECT counted.n, matching.severity, matching.id
     FROM counted LEFT JOIN LATERAL (
         SELECT finding.severity, finding.id
-        FROM (SELECT DISTINCT id FROM candidate) AS once
-            JOIN ({filters.FINDINGS}) ON finding.id = once.id
-        WHERE {{matching}} AND (finding.severity, finding.id) < (CAST(:worst AS severity), :before)
+        FROM (SELECT DISTINCT * FROM candidate) AS finding {{joined}}
+        WHERE {{matching}} AND finding.team_id = :team_id AND {filters.SHOWN} {{of_severity}}
+          AND (finding.severity, finding.id) < (CAST(:worst AS severity), :before)
         ORDER BY finding.severity DESC, finding.id DESC LIMIT :needed
     ) AS matching ON counted.n <= :few
 """  # noqa: S608 (our own names)
@@ -80,17 +109,22 @@ async def find_page(
     checks: list[str] | None,
 ) -> list[Place]:
     """The next findings that match, in order; `checks` are those whose text has what `q` asks."""
-    await session.execute(_LOOK_UP)
+    narrowed = await filters.narrowed(session, team_id, filter)
+    if narrowed is None:
+        return []
+    filter = narrowed
+    stored = (await session.execute(_LOOK_UP)).one().stored
+    walked = 1 + int(WALKED * sqrt(needed * max(stored, 0)))
     after = after or Place(WORST_FIRST[0], BEFORE_ALL)
     if filter.q is None:
-        return await _page(session, team_id, filter, after, needed)
+        return await _Pages(session, team_id, filter, walked).page(after, needed)
     found: set[Place] = set()
     named = checks if filter.check_id is None else sorted({*filter.check_id} & {*(checks or ())})
     if named:
         of_checks = filter.model_copy(update={"q": None, "check_id": named})
-        found.update(await _page(session, team_id, of_checks, after, needed))
+        found.update(await _Pages(session, team_id, of_checks, walked).page(after, needed))
     if filters.tsquery(filter.q):
-        found.update(await _page(session, team_id, filter, after, needed))
+        found.update(await _Pages(session, team_id, filter, walked).page(after, needed))
     return sorted(found, key=_position, reverse=True)[:needed]
 
 
@@ -98,88 +132,112 @@ def _position(place: Place) -> tuple[int, UUID]:
     return list(Severity).index(place.severity), place.id
 
 
-async def _page(
-    session: AsyncSession, team_id: UUID, filter: FindingFilter, after: Place, needed: int
-) -> list[Place]:
-    values = filters.parameters(team_id, filter)
-    sizes = await _sizes(session, filter, values)
-    few = max(FEW, isqrt(WALKED_PER_FETCHED * needed * sum(size for size, _ in sizes.values())))
-    for name in filters.loose(filter):
-        found = await _few(session, filter, values, name, few, after, needed)
-        if found is not None:
+class _Pages:
+    """The pages of one filter."""
+
+    def __init__(
+        self, session: AsyncSession, team_id: UUID, filter: FindingFilter, walked: int
+    ) -> None:
+        self._session = session
+        self._filter = filter
+        self._walked = walked
+        self._values = filters.parameters(team_id, filter)
+        joined, matching = filters.on_counted(filter)
+        self._parts = {
+            "joined": filters.joined(filter),
+            "matching": filters.on_findings(filter),
+            "counted": filters.on_totals(filter),
+            "joined_counted": joined,
+            "matching_counted": matching,
+        }
+
+    async def page(self, after: Place, needed: int) -> list[Place]:
+        for name in filters.loose(self._filter):
+            if name in filters.OF_RESOURCE:
+                found = await self._few(name, FEW, after, needed)
+                if found is not None:
+                    return found
+        page: list[Place] = []
+        for severity, size in await self._sizes(after.severity):
+            before = after.id if severity is after.severity else BEFORE_ALL
+            page += await self._of_severity(Place(severity, before), needed - len(page), size)
+            if len(page) == needed:
+                break
+        return page
+
+    async def _sizes(self, worst: Severity) -> list[tuple[Severity, float]]:
+        """The severities of which some match, and how many as far as running totals tell."""
+        severities = [
+            severity
+            for severity in WORST_FIRST[WORST_FIRST.index(worst) :]
+            if self._filter.severity is None or severity in self._filter.severity
+        ]
+        if not filters.is_counted(self._filter):
+            return [(severity, inf) for severity in severities]
+        rows = await self._run(
+            _SIZES, severities=[each.value for each in severities], few_counts=FEW_COUNTS
+        )
+        sizes = {
+            Severity(row.severity): float(row.matching) if row.counts < FEW_COUNTS else inf
+            for row in rows
+            if row.counts > 0
+        }
+        return [(each, sizes[each]) for each in severities if each in sizes]
+
+    async def _of_severity(self, after: Place, needed: int, size: float) -> list[Place]:
+        """The next of one severity: by what is read the least."""
+        if size <= FEW:
+            return await self._ids(_FETCH, after, needed)
+        if self._filter.scan_id is not None:
+            found = await self._few("scan_id", FEW, after, needed, of_severity=True)
+            if found is not None:
+                return found
+        found = await self._ids(_WALK, after, needed, walked=self._walked)
+        if len(found) == needed:
             return found
-    page: list[Place] = []
-    for severity in WORST_FIRST[WORST_FIRST.index(after.severity) :]:
-        size, matching = sizes.get(severity, (0, 0))
-        if matching <= 0 or len(page) == needed:
-            continue
-        # A walk passes size / matching findings for each that it needs.
-        walk = matching * matching > WALKED_PER_FETCHED * needed * size
-        sql = (_WALK if walk else _FETCH).format(
-            matching=filters.on_findings(filter), counted=filters.on_totals(filter)
+        last = await self._ids(_WALKED_TO, after, needed, walked=self._walked)
+        if not last:
+            return found
+        return found + await self._rest(last[0], needed - len(found), size)
+
+    async def _rest(self, after: Place, needed: int, size: float) -> list[Place]:
+        """Those that match too seldom to be walked to."""
+        is_counted = filters.is_counted(self._filter)
+        if is_counted and size == inf:
+            size = (await self._run(_SIZE, worst=after.severity.value))[0].matching
+        if size > FEWER_THAN_WALKED_TO:
+            for name in filters.loose(self._filter):
+                found = await self._few(name, FEWER_THAN_WALKED_TO, after, needed, of_severity=True)
+                if found is not None:
+                    return found
+        if is_counted:
+            return await self._ids(_FETCH, after, needed)
+        return await self._ids(_WALK, after, needed, walked=None)
+
+    async def _ids(self, sql: str, after: Place, needed: int, **values: Any) -> list[Place]:
+        rows = await self._run(
+            sql, worst=after.severity.value, before=after.id, needed=needed, **values
         )
-        rows = await session.scalars(
-            text(sql),
-            {
-                **values,
-                "worst": severity.value,
-                "before": after.id if severity is after.severity else BEFORE_ALL,
-                "needed": needed - len(page),
-            },
-        )
-        page += [Place(severity, id) for id in rows]
-    return page
+        return [Place(after.severity, row.id) for row in rows]
 
+    async def _few(
+        self, name: str, few: int, after: Place, needed: int, *, of_severity: bool = False
+    ) -> list[Place] | None:
+        """The page, if this filter's own index says that it matches no more than `few`."""
+        if name == "q":
+            most = few // OF_A_RESOURCE
+            if (await self._run(filters.SUBJECTS, most=most))[0].n > most:
+                return None
+        only = filters.OF_SEVERITY if of_severity else ""
+        sql = _FEW.replace("{candidates}", filters.candidates(name)).replace("{of_severity}", only)
+        rows = await self._run(
+            sql.replace("{matching}", filters.on_findings(self._filter, besides=name)),
+            few=few, worst=after.severity.value, before=after.id, needed=needed,
+        )  # fmt: skip
+        if rows[0].n > few:
+            return None
+        return [Place(Severity(row.severity), row.id) for row in rows if row.id is not None]
 
-async def _sizes(
-    session: AsyncSession, filter: FindingFilter, values: dict[str, Any]
-) -> dict[Severity, tuple[int, int]]:
-    """By severity, how many findings the team has and how many of them running totals match."""
-    where = filters.on_totals(filter)
-    if filters.totals(filter) == "finding_total":
-        sql = f"""
-            SELECT severity, {SUM} AS size, coalesce({SUM} FILTER (WHERE {where}), 0) AS matching
-            FROM finding_total AS counted WHERE team_id = :team_id GROUP BY severity
-        """  # noqa: S608 (our own names)
-    else:
-        sql = f"""
-            SELECT severity, sum(size) AS size, sum(matching) AS matching
-            FROM (
-                SELECT severity, {SUM} AS size, 0 AS matching FROM finding_total
-                WHERE team_id = :team_id GROUP BY severity
-                UNION ALL
-                SELECT severity, 0, {SUM} FROM {filters.totals(filter)} AS counted
-                WHERE {where} GROUP BY severity
-            ) AS summed
-            GROUP BY severity
-        """  # noqa: S608 (our own names)
-    rows = await session.execute(text(sql), values)
-    return {Severity(row.severity): (int(row.size), int(row.matching)) for row in rows}
-
-
-async def _few(
-    session: AsyncSession,
-    filter: FindingFilter,
-    values: dict[str, Any],
-    name: str,
-    few: int,
-    after: Place,
-    needed: int,
-) -> list[Place] | None:
-    """The page, if this filter's own index says that it matches few; else None."""
-    sql = _FEW.format(candidates=filters.candidates(name), matching=filters.on_findings(filter))
-    rows = (
-        await session.execute(
-            text(sql),
-            {
-                **values,
-                "few": few,
-                "worst": after.severity.value,
-                "before": after.id,
-                "needed": needed,
-            },
-        )
-    ).all()
-    if rows[0].n > few:
-        return None
-    return [Place(Severity(row.severity), row.id) for row in rows if row.id is not None]
+    async def _run(self, sql: str, **values: Any) -> Sequence[Row[Any]]:
+        statement = text(sql.format(**self._parts))
+        return (await self._session.execute(statement, {**self._values, **values})).all()

@@ -28,9 +28,6 @@ from storage.finding_pages import Place, find_page
 from storage.finding_tables import FindingEventRow
 
 SUMMED: Final = ("severity", "status", "state", "service", "region")
-ONCE: Final = "(SELECT DISTINCT id FROM candidate) AS once"
-MANY: Final = 100_000
-"""Findings of one filter that are counted one by one before all of the store is read instead."""
 
 _FINDINGS: Final = TypeAdapter(list[Finding])
 _LOADED: Final = text("""
@@ -155,6 +152,10 @@ async def summarize_findings(
 async def _counted(
     session: AsyncSession, team_id: UUID, filter: FindingFilter
 ) -> Sequence[Row[Any]]:
+    narrowed = await filters.narrowed(session, team_id, filter)
+    if narrowed is None:
+        return []
+    filter = narrowed
     if filter.q is None:
         return await _count(session, team_id, filter, besides=[])
     checks = await check_ids_that_say(session, filter.q)
@@ -182,24 +183,25 @@ async def _count(
         """  # noqa: S608 (our own names)
         del values["besides"]
         return (await session.execute(text(sql), values)).all()
-    columns = [
-        *("finding.severity", "finding.status", "finding.state"),
-        *("place.service", "place.region"),
-    ]
-    counting = f"""
-        SELECT {", ".join(columns)}, count(*) AS n FROM {{findings}}
-        WHERE {filters.on_findings(filter)} AND NOT place.check_id = ANY(CAST(:besides AS text[]))
-        GROUP BY {_each(columns)}
+    by = loose[0]
+    source = f"({filters.candidates(by).replace('{of_severity}', '')})"
+    if by in filters.REPEATING:
+        source = f"(SELECT DISTINCT * FROM {source} AS found)"  # noqa: S608 (our own names)
+    sql = f"""
+        SELECT finding.severity, finding.status, finding.state, place.service, place.region,
+               {filters.SUM} AS n
+        FROM (
+            SELECT finding.coverage_id, finding.severity, finding.status, finding.state,
+                   count(*) AS n
+            FROM {source} AS finding {filters.joined(filter)}
+            WHERE finding.team_id = :team_id AND {filters.SHOWN}
+              AND {filters.on_findings(filter, besides=by)}
+            GROUP BY finding.coverage_id, finding.severity, finding.status, finding.state
+        ) AS finding {filters.PLACE}
+        WHERE NOT place.check_id = ANY(CAST(:besides AS text[]))
+        GROUP BY {_each(SUMMED)} HAVING {filters.SUM} > 0
     """  # noqa: S608 (our own names)
-    few = f"WITH candidate AS MATERIALIZED ({filters.candidates(loose[0])} LIMIT :many + 1)"
-    of_few = f"{ONCE} JOIN ({filters.FINDINGS}) ON finding.id = once.id"
-    size = f"{few} SELECT count(*) FROM candidate"  # noqa: S608 (our own names)
-    sized = await session.execute(text(size), {**values, "many": MANY})
-    if sized.scalar_one() > MANY:
-        sql = counting.format(findings=filters.FINDINGS)
-        return (await session.execute(text(sql), values)).all()
-    sql = few + counting.format(findings=of_few)
-    return (await session.execute(text(sql), {**values, "many": MANY})).all()
+    return (await session.execute(text(sql), values)).all()
 
 
 def _each(columns: Sequence[str]) -> str:

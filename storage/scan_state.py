@@ -73,7 +73,8 @@ async def load_scan(session: AsyncSession, scan_id: UUID) -> ScanRecord:
 async def claim_account(session: AsyncSession, scan_id: UUID, *, at: datetime) -> UUID | None:
     """Become the account's one running scan: None once it is ours, else the scan that has it.
 
-    Claiming again is harmless, and a paused scan stays paused.
+    Claiming again is harmless, and a paused scan stays paused. Conflict once the scan has ended:
+    only `reopen_scan` brings it back, so a claim that comes late starts nothing.
     """
     scan = await _scan(session, scan_id)
     # The account's row is the lock: of two claims at once the second sees what the first did.
@@ -82,6 +83,9 @@ async def claim_account(session: AsyncSession, scan_id: UUID, *, at: datetime) -
         .where(AccountRow.id == scan.account_id)
         .with_for_update(key_share=True)
     )
+    await session.refresh(scan, with_for_update={"key_share": True})
+    if ScanStatus(scan.status).ended:
+        raise Conflict(f"This scan has ended already: it is {scan.status}.", fix="Resume it.")
     holder = await session.scalar(
         select(ScanRow.id).where(
             ScanRow.account_id == scan.account_id,
@@ -91,7 +95,6 @@ async def claim_account(session: AsyncSession, scan_id: UUID, *, at: datetime) -
     )
     if holder is not None:
         return holder
-    await session.refresh(scan, with_for_update={"key_share": True})
     if scan.status != ScanStatus.PAUSED:
         scan.status = ScanStatus.RUNNING
     scan.started_at = scan.started_at or at

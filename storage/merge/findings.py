@@ -5,7 +5,7 @@ Each runs for one (scan, shard), in the transaction that holds the shard's row.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -63,7 +63,7 @@ PLACE = text("""
         DO UPDATE SET service = excluded.service WHERE check_coverage.service = ''
 """)
 
-APPLY = text("""
+APPLY = """
     WITH place AS (
         SELECT known.id AS coverage_id, known.at AS covered_at, known.scan_id AS covered_by,
                touched.is_complete, check_id, region
@@ -72,19 +72,12 @@ APPLY = text("""
           AND known.account_id = :account_id AND known.source = :source
     ), known AS (
         SELECT finding.*, place.is_complete, place.covered_at, place.covered_by
-        FROM place JOIN finding USING (coverage_id)
-    ), staged AS (
+        FROM {known}
+    ), staged AS NOT MATERIALIZED (
         SELECT * FROM finding_staging WHERE task_id = :task_id
     ), difference AS MATERIALIZED (
-        SELECT staged.identity, staged.check_id, staged.region,
-               known.id AS finding_id, known.covered_at, known.covered_by,
-               staged.identity IS NULL AS is_gone,
-               coalesce(staged.severity, known.severity) AS severity,
-               coalesce(staged.status, known.status) AS status,
-               staged.resource_uid,
-               coalesce(staged.resource_name, known.resource_name) AS resource_name,
-               coalesce(staged.resource_type, known.resource_type) AS resource_type,
-               coalesce(staged.detail, known.detail) AS detail
+        SELECT staged.identity, known.id AS finding_id, staged.identity IS NULL AS is_gone,
+               known.covered_at, known.covered_by
         FROM staged FULL JOIN known ON known.id = staged.identity
         WHERE known.id IS NULL
            OR staged.identity IS NULL AND known.is_complete AND known.gone_at IS NULL
@@ -105,24 +98,26 @@ APPLY = text("""
                CASE WHEN status = 'pass' THEN 'resolved' ELSE 'open' END::finding_state,
                resource_uid, resource_name, resource_type, detail,
                :scan_id, :at, :scan_id, :at
-        FROM difference JOIN place USING (check_id, region)
+        FROM difference JOIN staged USING (identity) JOIN place USING (check_id, region)
         WHERE finding_id IS NULL
+        -- In the order of the indexes over ids: each of their pages is visited once.
+        ORDER BY identity
     ), moved AS (
         UPDATE finding
-        SET severity = now.severity,
-            status = now.status,
-            resource_name = now.resource_name,
-            resource_type = now.resource_type,
-            detail = now.detail,
+        SET severity = coalesce(seen.severity, finding.severity),
+            status = coalesce(seen.status, finding.status),
+            resource_name = coalesce(seen.resource_name, finding.resource_name),
+            resource_type = coalesce(seen.resource_type, finding.resource_type),
+            detail = coalesce(seen.detail, finding.detail),
             -- What a person decided stays.
             state = CASE
                 WHEN finding.state IN ('muted', 'accepted') THEN finding.state
-                WHEN now.is_gone OR now.status = 'pass' THEN 'resolved'
+                WHEN now.is_gone OR seen.status = 'pass' THEN 'resolved'
                 ELSE 'open'
             END,
             resolved_at = CASE
                 WHEN finding.state IN ('muted', 'accepted') THEN finding.resolved_at
-                WHEN NOT now.is_gone AND now.status <> 'pass' THEN NULL
+                WHEN NOT now.is_gone AND seen.status <> 'pass' THEN NULL
                 WHEN finding.state = 'open' THEN :at
                 ELSE finding.resolved_at
             END,
@@ -138,8 +133,9 @@ APPLY = text("""
                 WHEN now.covered_at > finding.seen_at THEN now.covered_by
                 ELSE finding.seen_scan_id
             END
-        FROM difference AS now
+        FROM difference AS now LEFT JOIN staged AS seen USING (identity)
         WHERE finding.id = now.finding_id
+          AND finding.id = ANY(ARRAY(SELECT finding_id FROM difference))
         RETURNING
             new.id, now.is_gone, old.gone_at IS NOT NULL AS was_gone,
             old.state AS old_state, new.state AS new_state,
@@ -180,11 +176,22 @@ APPLY = text("""
            count(*) FILTER (WHERE name IN ('changed', 'reopened')) AS changed,
            count(*) FILTER (WHERE NOT is_gone) AS staged_and_moved
     FROM transition
-""")
+"""
 """One pass over what is staged and what is known there. What is the same is not touched at all.
 
 A staged `not_assessed` changes no finding that exists: its last verdict stands.
 """
+
+READ_ALL = "place JOIN finding USING (coverage_id)"
+LOOK_UP = """place CROSS JOIN LATERAL (
+            SELECT * FROM finding WHERE finding.coverage_id = place.coverage_id OFFSET 0
+        ) AS finding"""
+"""Where `known` comes from: all findings of the store, or places looked up one by one, which
+OFFSET 0 keeps the planner from turning into the former."""
+
+STORED = text("SELECT reltuples FROM pg_class WHERE oid = 'finding'::regclass")
+LARGE_SHARE: Final = 0.05
+"""Of all that is stored. Above it, reading all findings costs less than looking up so many."""
 
 COMPLETE = text("""
     UPDATE check_coverage AS known
@@ -204,7 +211,9 @@ async def merge_findings(
     """Bring the store to what this shard saw; returns what that did."""
     for statement in (TELL_APART, TOUCH, PLACE):
         await session.execute(statement, parameters)
-    did = (await session.execute(APPLY, parameters)).one()
+    stored = (await session.execute(STORED)).scalar_one()
+    known = READ_ALL if staged > LARGE_SHARE * stored else LOOK_UP
+    did = (await session.execute(text(APPLY.format(known=known)), parameters)).one()
     await session.execute(COMPLETE, parameters)
     return FindingCounts(
         new=did.new,

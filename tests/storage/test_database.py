@@ -143,6 +143,19 @@ async def test_our_own_mistakes_stay_what_they_are(database: Database) -> None:
         async with database.transaction() as session:
             await session.execute(text("SELECT * FROM no_such_table"))
     assert not isinstance(raised.value, DatabaseUnavailable)
-    with pytest.raises(FileNotFoundError):
-        async with database.transaction():
-            raise FileNotFoundError
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, ConnectionResetError, TimeoutError])
+async def test_what_fails_elsewhere_meanwhile_is_not_blamed_on_postgresql(
+    database: Database, error: type[OSError]
+) -> None:
+    with pytest.raises(error):
+        async with database.transaction() as session:
+            await session.execute(text("INSERT INTO team (name) VALUES ('dropped')"))
+            raise error
+    with pytest.raises(error):
+        async with database.copying():
+            raise error
+    async with database.transaction() as session:
+        kept = await session.execute(text("SELECT count(*) FROM team WHERE name = 'dropped'"))
+        assert kept.scalar_one() == 0

@@ -134,7 +134,18 @@ def filters(found: list[Finding], middle: datetime) -> list[FindingFilter]:
     return [FindingFilter(**fields) for fields in [{}, *singles, *pairs]]
 
 
-@pytest.mark.parametrize("strategy", ["as it decides", "always walk", "always fetch"])
+STRATEGIES: dict[str, dict[str, float]] = {
+    "as it decides": {},
+    "always walk": {"FEW": -1, "FEW_COUNTS": 1, "WALKED": 1000},
+    "walk a little, then fetch": {"FEW": -1, "WALKED": 0},
+    "walk a little, then few": {"FEW": -1, "FEW_COUNTS": 1, "WALKED": 0},
+    "walk a little, then on": {
+        "FEW": -1, "FEW_COUNTS": 1, "WALKED": 0, "FEWER_THAN_WALKED_TO": -1
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_every_filter_lists_and_counts_what_plain_rows_say(
     filled: list[Lab], strategy: str
 ) -> None:
@@ -144,12 +155,8 @@ async def test_every_filter_lists_and_counts_what_plain_rows_say(
     scans = await scans_of(lab, everything)
     middle = sorted(each.first_seen_at for each in everything)[len(everything) // 2]
     with pytest.MonkeyPatch.context() as patch:
-        if strategy == "always walk":
-            patch.setattr(finding_pages, "WALKED_PER_FETCHED", 0)
-            patch.setattr(finding_pages, "FEW", -1)
-            patch.setattr(findings, "MANY", -1)
-        elif strategy == "always fetch":
-            patch.setattr(finding_pages, "WALKED_PER_FETCHED", 10**9)
+        for name, value in STRATEGIES[strategy].items():
+            patch.setattr(finding_pages, name, value)
         for filter in filters(everything, middle):
             expected = plain(everything, filter, scans)
             assert [each.id for each in await lab.list(filter)] == expected, filter

@@ -122,6 +122,26 @@ async def test_of_two_claims_at_once_one_gets_the_account(lab: Lab) -> None:
     assert await claim(made[holders.index(winner)]) is None
 
 
+@pytest.mark.parametrize("outcome", [each for each in ScanStatus if each.ended])
+async def test_a_claim_that_comes_after_the_end_starts_nothing(
+    lab: Lab, outcome: ScanStatus
+) -> None:
+    scan, _ = await create(lab)
+    await end(lab, scan.id, outcome)
+    ended = await read(lab, scan.id)
+    holder = await lab.begin("shard")  # whether the account is free or not
+    for _ in range(2):
+        with pytest.raises(Conflict, match="ended"):
+            async with lab.database.transaction() as session:
+                await scan_state.claim_account(session, scan.id, at=lab.clock())
+        assert await read(lab, scan.id) == ended
+        await end(lab, holder)
+    async with lab.database.transaction() as session:
+        await scan_state.reopen_scan(session, lab.team_id, scan.id, at=lab.clock())
+        assert await scan_state.claim_account(session, scan.id, at=lab.clock()) is None
+    assert (await read(lab, scan.id)).status is ScanStatus.RUNNING
+
+
 async def test_a_paused_scan_keeps_its_account_and_its_pause(lab: Lab) -> None:
     scan_id = await lab.begin("shard")
     async with lab.database.transaction() as session:

@@ -157,6 +157,7 @@ CREATE TABLE finding (
     severity severity NOT NULL,
     status finding_status NOT NULL,
     state finding_state NOT NULL,
+    resource_hash integer GENERATED ALWAYS AS (hashtext(resource_uid)) STORED NOT NULL,
     first_scan_id uuid NOT NULL,
     seen_scan_id uuid NOT NULL,
     resource_uid text NOT NULL,
@@ -167,10 +168,12 @@ CREATE TABLE finding (
 );
 
 CREATE INDEX finding_place_idx ON finding (coverage_id, severity, status, state);
-CREATE INDEX finding_resource_idx ON finding (hashtext(resource_uid));
-CREATE INDEX finding_time_idx ON finding USING brin (first_seen_at, first_scan_id, seen_scan_id)
+CREATE INDEX finding_resource_idx ON finding (resource_hash);
+CREATE INDEX finding_scan_idx ON finding USING brin (first_scan_id, seen_scan_id)
     WITH (autosummarize = on);
+CREATE INDEX finding_time_idx ON finding (team_id, severity, first_seen_at);
 CREATE INDEX finding_worst_idx ON finding (team_id, severity, id)
+    INCLUDE (coverage_id, resource_hash, first_seen_at, status, state)
     WHERE gone_at IS NULL OR status <> 'pass';
 
 CREATE TABLE finding_event (
@@ -204,10 +207,11 @@ CREATE TABLE finding_count (
     CONSTRAINT finding_count_pkey PRIMARY KEY (id)
 );
 
-CREATE INDEX finding_count_account_idx ON finding_count (account_id);
-CREATE INDEX finding_count_check_idx ON finding_count (team_id, check_id);
+CREATE INDEX finding_count_account_idx ON finding_count (account_id, severity);
+CREATE INDEX finding_count_check_idx ON finding_count (team_id, severity, check_id);
 CREATE INDEX finding_count_region_idx ON finding_count (team_id, severity, region);
 CREATE INDEX finding_count_service_idx ON finding_count (team_id, severity, service);
+CREATE INDEX finding_count_verdict_idx ON finding_count (team_id, severity, status, state);
 
 CREATE TABLE finding_total (
     id bigint GENERATED ALWAYS AS IDENTITY,

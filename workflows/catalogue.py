@@ -41,7 +41,7 @@ _ENTRIES: Final = (
         queue=task_queues.MAINTENANCE,
         scope=JobScope.INSTALLATION,
         timeout=timedelta(hours=2),
-        default=Timing(trigger=IntervalTrigger(every_seconds=60)),
+        default=Timing(trigger=IntervalTrigger(every_seconds=300)),
     ),
     Job(
         name=RECONCILER,

@@ -41,6 +41,7 @@ async def ensure_defaults(
             target=JobTarget(job=job.name),
             overlap=job.overlap,
             catchup_seconds=60,
+            pause_after_failures=0,  # what repairs others must not stop itself
         )
         async with database.transaction() as session:
             installation = await schedules.installation(session)

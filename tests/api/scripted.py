@@ -137,7 +137,7 @@ async def serving(
             lifecycle.end_scan,
         ],
         task_queues.COMPLIANCE: [lifecycle.scripted_plan, shards.scripted_assess],
-        task_queues.SYNC: [shards.merge_shard],
+        task_queues.SYNC: [shards.merge_shards],
     }
     async with AsyncExitStack() as workers:
         for queue, activities in table.items():

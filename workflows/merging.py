@@ -18,10 +18,10 @@ with workflow.unsafe.imports_passed_through():
 
 
 class Merging:
-    """While one merge is under way, the shards that end meanwhile gather for the next.
+    """Shards that end within a moment, or while a merge is under way, go into the next together.
 
-    A scan of few long shards merges each as it ends. A scan of many short ones, whose cost is the
-    steps that Temporal stores, takes a handful of merges instead of one a shard.
+    Long shards are thus merged as they end. Many short ones, whose cost is the steps that Temporal
+    stores, take a handful of merges instead of one each.
     """
 
     def __init__(self, scan_id: UUID, others_run: Callable[[], bool]) -> None:

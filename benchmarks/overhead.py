@@ -177,6 +177,7 @@ class CelerySide:
     def __init__(self, driver: asyncio.subprocess.Process, pids: Sequence[int]) -> None:
         self._driver = driver
         self._pids = [*pids, driver.pid]
+        self._tasks = 0
 
     async def run(self, shards: int, scans: int) -> float:
         assert self._driver.stdin and self._driver.stdout

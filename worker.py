@@ -81,7 +81,7 @@ def registrations(
         ),
         task_queues.DISCOVERY: Registration([], [shards.discover_shard]),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
-        task_queues.SYNC: Registration([], [shards.merge_shard]),
+        task_queues.SYNC: Registration([], [shards.merge_shards]),
         task_queues.MAINTENANCE: Registration(
             jobs[task_queues.MAINTENANCE],
             [

@@ -12,7 +12,7 @@ from temporalio.worker import (
     Interceptor,
 )
 
-from contracts.errors import CloudsweepError
+from contracts.errors import CloudsweepError, PermanentError
 from contracts.scans import ScanError
 from runtime import policies
 from runtime.redaction import redact
@@ -35,18 +35,34 @@ class _SafeFailures(ActivityInboundInterceptor):
             raise as_application_error(error) from None
         except Exception as error:
             activity.logger.exception("Activity failed with a bug or an unknown error")
-            text = redact(f"{type(error).__name__}: {error}")
-            is_bug = activity.info().attempt >= policies.BUG_TRIES
-            raise ApplicationError(text, type=type(error).__name__, non_retryable=is_bug) from None
+            raise ApplicationError(
+                safe_words(error).message,
+                type=type(error).__name__,
+                non_retryable=not may_be_retried(error),
+            ) from None
+
+
+def safe_words(error: Exception) -> ScanError:
+    """What may be stored and shown of an error."""
+    if isinstance(error, CloudsweepError):
+        return ScanError(
+            code=error.code,
+            message=redact(error.message),
+            fix=redact(error.fix) if error.fix else None,
+        )
+    return ScanError(code="internal_error", message=redact(f"{type(error).__name__}: {error}"))
+
+
+def may_be_retried(error: Exception) -> bool:
+    """False when no retry can mend it, or when a bug has had its tries."""
+    if isinstance(error, CloudsweepError):
+        return not isinstance(error, PermanentError)
+    return activity.info().attempt < policies.BUG_TRIES
 
 
 def as_application_error(error: CloudsweepError, *, final: bool = False) -> ApplicationError:
     """The form that travels; `final` says that no retry may follow, whatever the class."""
-    details = ScanError(
-        code=error.code,
-        message=redact(error.message),
-        fix=redact(error.fix) if error.fix else None,
-    )
+    details = safe_words(error)
     return ApplicationError(
         details.message, details, type=type(error).__name__, non_retryable=final
     )

@@ -1,4 +1,4 @@
-"""Running one shard: scanner in, rows staged, coverage reported; and merging it."""
+"""Running one shard: scanner in, rows staged, coverage reported; and merging them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from typing import Final
 
 from temporalio import activity
 
-from activities.failures import as_application_error
+from activities.failures import as_application_error, may_be_retried, safe_words
 from activities.progress import ShardProgress
 from contracts.accounts import Account
-from contracts.errors import RateLimited, ScannerCrashed, TargetUnreachable
+from contracts.errors import RateLimited, ScannerCrashed, TargetUnreachable, TransientError
 from contracts.observations import CoveredCheck, ObservedResource
-from contracts.scans import Coverage, FindingCounts, Problem, ShardReport, ShardTask
+from contracts.scans import (
+    Coverage,
+    FindingCounts,
+    MergeReport,
+    Problem,
+    ShardBatch,
+    ShardFailed,
+    ShardReport,
+    ShardTask,
+)
 from contracts.vocabulary import ErrorClass
 from runtime import policies
 from runtime.settings import Settings
@@ -145,10 +154,28 @@ class ShardActivities:
             return await staging.stage_resources(connection, target, resources)
 
     @activity.defn
-    async def merge_shard(self, task: ShardTask) -> FindingCounts:
-        """Merge what a shard staged; merging twice changes nothing."""
-        async with self._database.transaction() as session:
-            return await merge_shard(session, task.scan_id, task.key, at=datetime.now(UTC))
+    async def merge_shards(self, batch: ShardBatch) -> MergeReport:
+        """Merge what these shards staged, each on its own; merging twice changes nothing.
+
+        One that no retry can mend is named in the report, and the others are merged.
+        """
+        counts, failed = FindingCounts(), list[ShardFailed]()
+        to_retry: Exception | None = None
+        for key in batch.keys:
+            try:
+                async with self._database.transaction() as session:
+                    counts += await merge_shard(session, batch.scan_id, key, at=datetime.now(UTC))
+            except TransientError:  # no database: the next shard would meet that, too
+                raise
+            except Exception as error:
+                if may_be_retried(error):
+                    to_retry = error
+                else:
+                    words = safe_words(error)
+                    failed.append(ShardFailed(scan_id=batch.scan_id, key=key, error=words))
+        if to_retry is not None:
+            raise to_retry
+        return MergeReport(counts=counts, failed=failed)
 
     async def _start(
         self, task: ShardTask, source: str

@@ -2,14 +2,16 @@
 
     python -m benchmarks.overhead [--pairs 9] [--sizes 1 17 100 500] [--in-flight 64]
 
-A scan is begin, plan discovery, plan compliance, R shards each followed by its merge, end: 4 + 2R
-tasks on both sides.
+A scan is begin, plan discovery, plan compliance, R shards, each of them merged, end. Both sides do
+this work; "tasks" says in how many steps that are handed out, retried and recorded one by one.
 
 ours    the real `CloudScan` workflow, one worker process with the options of `worker.py` (sandbox
         on; as many slots as shards in flight), and the Temporal server of `cloudsweep up` with its
-        flags, on a file database
-Celery  the same shape as a chord of chains, all in flight; a worker of two prefork processes,
-        acks_late, and Redis with an append-only file, flushed every second
+        flags, on a file database. Shards that end within a second of each other are merged in one
+        activity, as in the product, and both plans are made side by side
+Celery  a chord of chains, all in flight: a merge follows each shard, since to gather them is
+        nothing that Celery's canvas offers; a worker of two prefork processes, acks_late, and
+        Redis with an append-only file, flushed every second
 
 Both survive kill -9 of any process; a power cut may cost either its last moments. They run one
 after the other in pairs, each first in every second pair, so that what else the machine does hits
@@ -34,6 +36,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 import psutil
 import uvloop
@@ -63,17 +66,16 @@ class Side(Protocol):
     def cpu(self) -> float:
         """CPU seconds that everything on this side has used so far."""
 
+    async def tasks(self) -> int:
+        """Tasks that the scans of the last run were made of."""
+
 
 class Figure(NamedTuple):
-    """One measurement: wall seconds and CPU seconds."""
+    """One measurement: wall seconds, CPU seconds, and the tasks that were handed out."""
 
     seconds: float
     cpu: float
-
-
-def tasks(shards: int) -> int:
-    """Tasks of one scan."""
-    return 4 + 2 * shards
+    tasks: int
 
 
 def cpu_of(pids: Sequence[int]) -> float:
@@ -96,19 +98,21 @@ class Ours:
     def __init__(self, client: Client, pids: Sequence[int]) -> None:
         self._client = client
         self._pids = [*pids, os.getpid()]
+        self._last: list[str] = []
 
     async def run(self, shards: int, scans: int) -> float:
+        self._last = [f"scan/{scan_of(shards)}" for _ in range(scans)]
         started = time.perf_counter()
         async with asyncio.timeout(SCAN_SECONDS):
-            await asyncio.gather(*(self._scan(shards) for _ in range(scans)))
+            await asyncio.gather(*(self._scan(workflow_id) for workflow_id in self._last))
         return time.perf_counter() - started
 
-    async def _scan(self, shards: int) -> None:
-        scan_id = scan_of(shards)
+    async def _scan(self, workflow_id: str) -> None:
+        scan_id = UUID(workflow_id.removeprefix("scan/"))
         summary = await self._client.execute_workflow(
             "CloudScan",
             ScanRequest(scan_id=scan_id),
-            id=f"scan/{scan_id}",
+            id=workflow_id,
             task_queue=task_queues.SCANS,
             result_type=ScanSummary,
         )
@@ -116,6 +120,13 @@ class Ours:
 
     def cpu(self) -> float:
         return cpu_of(self._pids[:-1]) + sum(psutil.Process().cpu_times()[:2])
+
+    async def tasks(self) -> int:
+        count = 0
+        for workflow_id in self._last:
+            async for event in self._client.get_workflow_handle(workflow_id).fetch_history_events():
+                count += event.HasField("activity_task_completed_event_attributes")
+        return count
 
 
 @asynccontextmanager
@@ -166,9 +177,11 @@ class CelerySide:
     def __init__(self, driver: asyncio.subprocess.Process, pids: Sequence[int]) -> None:
         self._driver = driver
         self._pids = [*pids, driver.pid]
+        self._tasks = 0
 
     async def run(self, shards: int, scans: int) -> float:
         assert self._driver.stdin and self._driver.stdout
+        self._tasks = scans * (4 + 2 * shards)
         request = {"shards": shards, "scans": scans, "timeout": SCAN_SECONDS}
         self._driver.stdin.write(json.dumps(request).encode() + b"\n")
         line = await self._driver.stdout.readline()
@@ -178,6 +191,9 @@ class CelerySide:
 
     def cpu(self) -> float:
         return cpu_of(self._pids)
+
+    async def tasks(self) -> int:
+        return self._tasks
 
 
 def celery_python() -> Path:
@@ -263,7 +279,8 @@ async def measure(side: Side, shards: int, scans: int) -> Figure:
     """One run of a side."""
     before = side.cpu()
     seconds = await side.run(shards, scans)
-    return Figure(seconds, side.cpu() - before)
+    used = side.cpu() - before
+    return Figure(seconds, used, await side.tasks())
 
 
 async def pairs(
@@ -282,24 +299,23 @@ async def pairs(
     return found
 
 
-def row(label: str, done: int, found: list[tuple[Figure, Figure]], *, rate: bool) -> str:
+def row(label: str, found: list[tuple[Figure, Figure]]) -> str:
     """One line of the table, from the medians of the pairs; a ratio below 1 is ours ahead."""
 
     def median(value: Callable[[Figure, Figure], float]) -> float:
         return statistics.median(value(own, other) for own, other in found)
 
-    own, other = median(lambda own, _: own.seconds), median(lambda _, other: other.seconds)
-    shown = (
-        (f"{done / own:7.0f}/s", f"{done / other:7.0f}/s")
-        if rate
-        else (f"{own:8.3f}", f"{other:8.3f}")
-    )
+    def both(value: Callable[[Figure], float], form: str) -> str:
+        own, other = median(lambda own, _: value(own)), median(lambda _, other: value(other))
+        return f" {own:{form}} {other:{form}}"
+
     return (
-        f"{label:<24} {done:>6} {len(found):>5}  {shown[0]:>9} {shown[1]:>9}"
-        f" {median(lambda own, other: own.seconds / other.seconds):6.2f}"
-        f"  {1000 * median(lambda own, _: own.cpu) / done:8.2f}"
-        f" {1000 * median(lambda _, other: other.cpu) / done:8.2f}"
-        f" {median(lambda own, other: own.cpu / other.cpu):6.2f}"
+        f"{label:<22} {len(found):>5}"
+        + both(lambda figure: figure.tasks, "8.0f")
+        + both(lambda figure: figure.seconds, "8.3f")
+        + f" {median(lambda own, other: own.seconds / other.seconds):8.2f}"
+        + both(lambda figure: figure.cpu, "8.3f")
+        + f" {median(lambda own, other: own.cpu / other.cpu):8.2f}"
     )
 
 
@@ -315,16 +331,15 @@ async def compare(sizes: Sequence[int], count: int, in_flight: int) -> None:
             for side in (ours, theirs):  # processes start, caches fill, connections open
                 await side.run(17, 2)
                 await side.run(17, 2)
-            print(
-                f"{'':<24} {'tasks':>6} {'pairs':>5}  {'ours':>9} {'Celery':>9} {'ratio':>6}"
-                f"  {'CPU ms per task: ours, Celery, ratio':>24}"
-            )
+            print(f"{'':28} {'tasks':>17} {'wall seconds':>17} {'':8} {'CPU seconds':>17}")
+            two = f" {'ours':>8} {'Celery':>8}"
+            print(f"{'':<22} {'pairs':>5}{two}{two} {'ratio':>8}{two} {'ratio':>8}")
             for shards in sizes:
                 some = max(3, count // 3) if shards >= 100 else count
                 found = await pairs(ours, theirs, shards, 1, some)
-                print(row(f"{shards} shards, seconds", tasks(shards), found, rate=False))
+                print(row(f"{shards} shards", found), flush=True)
             found = await pairs(ours, theirs, 17, AT_ONCE, count)
-            print(row("17 shards, 10 scans", AT_ONCE * tasks(17), found, rate=True))
+            print(row(f"17 shards, {AT_ONCE} scans", found))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import uvloop
 from temporalio import activity
 
 from contracts.scans import (
-    FindingCounts,
+    MergeReport,
     PhasePlan,
     ScanBegun,
     ScanCounts,
@@ -24,6 +24,7 @@ from contracts.scans import (
     ScanRequest,
     ScanSummary,
     Shard,
+    ShardBatch,
     ShardReport,
     ShardTask,
 )
@@ -74,8 +75,8 @@ class NoOps:
         return ShardReport(key=task.key, rows=0, planned=1, run=1, not_assessed=0)
 
     @activity.defn
-    async def merge_shard(self, task: ShardTask) -> FindingCounts:
-        return FindingCounts()
+    async def merge_shards(self, batch: ShardBatch) -> MergeReport:
+        return MergeReport()
 
     @activity.defn
     async def end_scan(self, end: ScanEnd) -> ScanSummary:
@@ -94,7 +95,7 @@ async def serve(in_flight: int) -> None:
             [CloudScan], [work.begin_scan, work.plan_discovery, work.end_scan]
         ),
         task_queues.COMPLIANCE: Registration([], [work.plan_compliance, work.assess_shard]),
-        task_queues.SYNC: Registration([], [work.merge_shard]),
+        task_queues.SYNC: Registration([], [work.merge_shards]),
     }
     async with AsyncExitStack() as workers:
         # As many slots as shards in flight: what does nothing needs no core of its own.

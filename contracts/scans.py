@@ -172,10 +172,17 @@ class Shard(Contract):
 
 
 class ShardTask(Contract):
-    """One shard to run or to merge."""
+    """One shard to run."""
 
     scan_id: UUID
     key: str
+
+
+class ShardBatch(Contract):
+    """Shards whose rows are staged, to merge."""
+
+    scan_id: UUID
+    keys: list[str]
 
 
 class ScanBegun(Contract):
@@ -210,6 +217,13 @@ class ShardFailed(Contract):
     scan_id: UUID
     key: str
     error: ScanError
+
+
+class MergeReport(Contract):
+    """What merging some shards did, and which of them could not be merged: the others are."""
+
+    counts: FindingCounts = FindingCounts()
+    failed: list[ShardFailed] = Field(default_factory=list)
 
 
 class ScanPaused(Contract):

@@ -131,6 +131,12 @@ SCANNER_TRIES: Final = 3
 STAGING_TRIES: Final = 3
 """How often a shard is run again because PostgreSQL crashed between its staging and its merge."""
 
+MERGE_GATHERS: Final = timedelta(seconds=1)
+"""How long a staged shard waits for others to be merged with: each merge is a step to store."""
+
+MERGED_AT_ONCE: Final = 100
+"""Shards that one merge activity takes at most; MERGE bounds them together."""
+
 ACCOUNT_RECHECK: Final = timedelta(minutes=2)
 """A scan that waits for its account is woken by the one before it; if that one was terminated
 and cannot, it looks again after this time."""

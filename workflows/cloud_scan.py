@@ -36,6 +36,9 @@ with workflow.unsafe.imports_passed_through():
     from contracts.vocabulary import ScanStatus
     from runtime import policies, task_queues
     from workflows.failures import is_type, scan_error
+    from workflows.merging import Merging
+
+STAGING_LOST = "staging_lost"
 
 PLANNING_FIRST = Priority(priority_key=1)
 """Planning takes a second on a queue where shards take minutes: it goes ahead of them."""
@@ -62,6 +65,7 @@ class CloudScan:
         self._waiting_for: str | None = None
         self._total = self._done = self._failed = 0
         self._running: dict[str, str] = {}
+        self._merging = Merging(request.scan_id, lambda: bool(self._running))
 
     @workflow.run
     async def run(self, request: ScanRequest) -> ScanSummary:
@@ -88,20 +92,22 @@ class CloudScan:
         planning = ScanPlanning(
             scan_id=self._scan_id, regions=begun.regions, home_region=begun.home_region
         )
-        discovery = await workflow.execute_activity_method(
-            ScanLifecycleActivities.plan_discovery,
-            planning,
-            task_queue=task_queues.SCANS,
-            summary="Plan the inventory",
-            **policies.RECORD,
-        )
-        compliance = await workflow.execute_activity_method(
-            ScanLifecycleActivities.plan_compliance,
-            planning,
-            task_queue=task_queues.COMPLIANCE,
-            summary="Plan the compliance shards",
-            priority=PLANNING_FIRST,
-            **policies.RECORD,
+        discovery, compliance = await asyncio.gather(
+            workflow.execute_activity_method(
+                ScanLifecycleActivities.plan_discovery,
+                planning,
+                task_queue=task_queues.SCANS,
+                summary="Plan the inventory",
+                **policies.RECORD,
+            ),
+            workflow.execute_activity_method(
+                ScanLifecycleActivities.plan_compliance,
+                planning,
+                task_queue=task_queues.COMPLIANCE,
+                summary="Plan the compliance shards",
+                priority=PLANNING_FIRST,
+                **policies.RECORD,
+            ),
         )
         self._total = len(discovery.shards) + len(compliance.shards)
         await self._run_shards(
@@ -164,45 +170,40 @@ class CloudScan:
             await asyncio.gather(*started, return_exceptions=True)
 
     async def _run_shard(self, phase: Phase, shard: Shard, slots: asyncio.Semaphore) -> None:
-        async with slots:
-            await workflow.wait_condition(lambda: not self._paused)
-            self._running[shard.key] = shard.title
-            self._show()
-            try:
-                await self._scan_and_merge(phase, shard)
-                self._done += 1
-            except ActivityError as error:
-                if is_cancelled_exception(error) or is_type(error, "CredentialsRejected"):
-                    raise
-                self._failed += 1
-                await self._record_failure(shard, scan_error(error))
-            finally:
-                del self._running[shard.key]
-            self._show()
+        failure: ScanError | None = None
+        try:
+            for _ in range(policies.STAGING_TRIES):
+                async with slots:  # free again for another shard while this one is merged
+                    await self._scan_shard(phase, shard)
+                failure = await self._merging.merge(shard.key)
+                if failure is None or failure.code != STAGING_LOST:
+                    break
+        except ActivityError as error:
+            if is_cancelled_exception(error) or is_type(error, "CredentialsRejected"):
+                raise
+            failure = scan_error(error)
+        if failure is None:
+            self._done += 1
+        else:
+            self._failed += 1
+            await self._record_failure(shard, failure)
+        self._show()
 
-    async def _scan_and_merge(self, phase: Phase, shard: Shard) -> None:
-        task = ShardTask(scan_id=self._scan_id, key=shard.key)
-        for attempt in range(1, policies.STAGING_TRIES + 1):
+    async def _scan_shard(self, phase: Phase, shard: Shard) -> None:
+        if self._paused:  # asked first: each condition that waits is looked at on every event
+            await workflow.wait_condition(lambda: not self._paused)
+        self._running[shard.key] = shard.title
+        self._show()
+        try:
             await workflow.execute_activity_method(
                 phase.activity,
-                task,
+                ShardTask(scan_id=self._scan_id, key=shard.key),
                 task_queue=phase.task_queue,
                 summary=shard.title,
                 **policies.SHARD,
             )
-            try:
-                await workflow.execute_activity_method(
-                    ShardActivities.merge_shard,
-                    task,
-                    task_queue=task_queues.SYNC,
-                    summary=f"Merge {shard.title}",
-                    **policies.MERGE,
-                )
-            except ActivityError as error:
-                if not is_type(error, "StagingLost") or attempt == policies.STAGING_TRIES:
-                    raise
-            else:
-                return
+        finally:
+            del self._running[shard.key]
 
     async def _record_failure(self, shard: Shard, error: ScanError) -> None:
         await workflow.execute_activity_method(

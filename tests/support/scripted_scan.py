@@ -14,9 +14,10 @@ from uuid import UUID
 from temporalio import activity
 from temporalio.client import Client
 
-from contracts.errors import CloudsweepError
+from activities.failures import safe_words
+from contracts.errors import CloudsweepError, PermanentError
 from contracts.scans import (
-    FindingCounts,
+    MergeReport,
     PhasePlan,
     ScanBegun,
     ScanCounts,
@@ -26,6 +27,7 @@ from contracts.scans import (
     ScanRequest,
     ScanSummary,
     Shard,
+    ShardBatch,
     ShardFailed,
     ShardReport,
     ShardTask,
@@ -51,6 +53,7 @@ class ScriptedScan:
         self.said: list[str] = []
         self.running: set[str] = set()
         self.most_running = 0
+        self.merges: list[list[str]] = []
         self.ends: list[ScanEnd] = []
         self.failed: list[ShardFailed] = []
 
@@ -104,9 +107,16 @@ class ScriptedScan:
         return await self._run(task)
 
     @activity.defn
-    async def merge_shard(self, task: ShardTask) -> FindingCounts:
-        await self._do(f"merge {task.key}")
-        return FindingCounts()
+    async def merge_shards(self, batch: ShardBatch) -> MergeReport:
+        failed = []
+        self.merges.append(batch.keys)
+        for key in batch.keys:
+            try:
+                await self._do(f"merge {key}")
+            except PermanentError as error:
+                words = safe_words(error)
+                failed.append(ShardFailed(scan_id=batch.scan_id, key=key, error=words))
+        return MergeReport(failed=failed)
 
     @activity.defn
     async def record_failed_shard(self, failed: ShardFailed) -> None:
@@ -144,7 +154,7 @@ async def working(client: Client, script: ScriptedScan) -> AsyncIterator[None]:
         ),
         task_queues.DISCOVERY: Registration([], [script.discover_shard]),
         task_queues.COMPLIANCE: Registration([], [script.plan_compliance, script.assess_shard]),
-        task_queues.SYNC: Registration([], [script.merge_shard]),
+        task_queues.SYNC: Registration([], [script.merge_shards]),
     }
     async with AsyncExitStack() as workers:
         for worker in build_workers(client, table, Settings(compliance_slots=8), tuple(table)):

@@ -1,0 +1,68 @@
+"""Merging the shards of one scan as they end: one activity at a time, for all that wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from uuid import UUID
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.shards import ShardActivities
+    from contracts.scans import ScanError, ShardBatch
+    from runtime import policies, task_queues
+    from workflows.failures import scan_error
+
+
+class Merging:
+    """Shards that end within a moment, or while a merge is under way, go into the next together.
+
+    Long shards are thus merged as they end. Many short ones, whose cost is the steps that Temporal
+    stores, take a handful of merges instead of one each.
+    """
+
+    def __init__(self, scan_id: UUID, others_run: Callable[[], bool]) -> None:
+        self._scan_id = scan_id
+        self._others_run = others_run
+        self._turn = asyncio.Lock()
+        self._waiting: list[str] = []
+        self._failed: dict[str, ScanError] = {}
+
+    async def merge(self, key: str) -> ScanError | None:
+        """Merge a staged shard: None, or why this one could not be merged."""
+        self._waiting.append(key)
+        async with self._turn:
+            if key in self._waiting:  # else the one before has merged it together with its own
+                await self._gather()
+                await self._merge_waiting()
+        return self._failed.pop(key, None)
+
+    async def _gather(self) -> None:
+        """Wait a moment for shards that end, too, but not when none runs any more."""
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: not self._others_run(),
+                timeout=policies.MERGE_GATHERS,
+                timeout_summary="Gather shards to merge",
+            )
+
+    async def _merge_waiting(self) -> None:
+        keys = self._waiting[: policies.MERGED_AT_ONCE]
+        del self._waiting[: policies.MERGED_AT_ONCE]
+        try:
+            report = await workflow.execute_activity_method(
+                ShardActivities.merge_shards,
+                ShardBatch(scan_id=self._scan_id, keys=keys),
+                task_queue=task_queues.SYNC,
+                summary=f"Merge {keys[0]}" if len(keys) == 1 else f"Merge {len(keys)} shards",
+                **policies.MERGE,
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            self._failed |= dict.fromkeys(keys, scan_error(error))
+        else:
+            self._failed |= {failed.key: failed.error for failed in report.failed}

@@ -10,6 +10,7 @@ from temporalio.client import Client
 
 from activities.engine_state import how_it_ended
 from activities.failures import as_application_error
+from activities.progress import heartbeating
 from contracts.accounts import Account, AccountCheck, AccountRef, CloudIdentity
 from contracts.errors import (
     CloudsweepError,
@@ -59,6 +60,10 @@ class ScanLifecycleActivities:
     @activity.defn
     async def begin_scan(self, request: ScanRequest) -> ScanBegun:
         """Take the account, check its credentials, resolve its regions."""
+        async with heartbeating():  # a worker that dies here is noticed before its time is up
+            return await self._begin(request)
+
+    async def _begin(self, request: ScanRequest) -> ScanBegun:
         async with self._database.transaction() as session:
             scan = await scan_state.load_scan(session, request.scan_id)
             account = await accounts.load_account(session, scan.account_id)

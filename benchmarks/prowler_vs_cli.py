@@ -1,16 +1,16 @@
 """A full scan of one account: ours, with everything it runs on, beside `prowler aws`.
 
-    python -m benchmarks.prowler_vs_cli [--services s3 iam ...] [--repeat 1]
+    python -m benchmarks.prowler_vs_cli [--services s3 iam ...] [--runs ours ...] [--repeat 1]
 
-All runs read the same demo cloud, one after the other:
+All runs read the same demo cloud, one after the other, the slowest last:
 
 cli-full      `prowler aws --output-formats json-ocsf`, as a user types it: 55 compliance files too
 cli-stripped  the same naming all severities, with which Prowler leaves those files out
-ours          `cloudsweep up` and a scan: Temporal, PostgreSQL, API, worker and scanners together
+ours          the stack (Temporal, PostgreSQL, API, worker) from nothing to running, and a scan
+ours-running  the scan alone, in that same stack: from POST /scans to its end
 
-Wall time of ours is from POST /scans to the end of the scan, when its findings are queryable; the
-start of the stack is printed beside it. Memory is the peak of the whole process tree as PSS, CPU
-is that of the whole tree, bytes are what lies on disk at the end more than before.
+A scan has ended when its findings are queryable. Memory is the peak of the whole process tree as
+PSS, CPU is that of the whole tree, bytes are what lies on disk at the end more than before.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from runtime.settings import get_settings
 from tests.support.ports import free_ports
 from tests.support.system import running_system
 
+RUNS = ("ours", "cli-stripped", "cli-full")
 SEVERITIES = ("critical", "high", "medium", "low", "informational")
 
 
@@ -47,6 +49,9 @@ class Figures(NamedTuple):
 
 def run_cli(endpoint: str, services: list[str], *, stripped: bool) -> Figures:
     """One plain `prowler aws` run in a folder of its own."""
+    warm_up = [str(get_settings().prowler_python.parent / "prowler"), "aws", "--list-services"]
+    # The first run of a fresh installation compiles it, which is no part of a scan.
+    subprocess.run(warm_up, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     with tempfile.TemporaryDirectory(prefix="prowler-cli-") as folder:
         prowler = get_settings().prowler_python.parent / "prowler"
         command = [
@@ -81,41 +86,40 @@ def run_cli(endpoint: str, services: list[str], *, stripped: bool) -> Figures:
         )
 
 
-async def run_ours(endpoint: str, services: list[str], *, not_ours: int) -> tuple[Figures, float]:
-    """A fresh stack and one scan; also the seconds that the stack took to start."""
+async def run_ours(endpoint: str, services: list[str], *, not_ours: int) -> dict[str, Figures]:
+    """A fresh stack and one scan: both together, and the scan alone."""
     with tempfile.TemporaryDirectory(prefix="cloudsweep-bench-", dir="/tmp") as folder:
         data_dir = Path(folder)
-        started = time.monotonic()
-        async with running_system(data_dir) as system:
-            start_seconds = time.monotonic() - started
-            credentials = data_dir / "credentials"
-            credentials.write_text(
-                f"[default]\naws_access_key_id={cloud.ACCESS_KEY_ID}\n"
-                f"aws_secret_access_key={cloud.SECRET_ACCESS_KEY}\n"
-            )
-            account = await system.add_account(
-                "bench",
-                endpoint,
-                {"kind": "file", "path": str(credentials)},
-                regions=list(cloud.REGIONS),
-            )
-            before = _bytes(data_dir)
+        async with AsyncExitStack() as stack:
             # This process is the supervisor, so it counts; the demo cloud below it does not.
             with Sampling([os.getpid()], leave_out={not_ours}) as sampling:
+                system = await stack.enter_async_context(running_system(data_dir))
+                credentials = data_dir / "credentials"
+                credentials.write_text(
+                    f"[default]\naws_access_key_id={cloud.ACCESS_KEY_ID}\n"
+                    f"aws_secret_access_key={cloud.SECRET_ACCESS_KEY}\n"
+                )
+                account = await system.add_account(
+                    "bench",
+                    endpoint,
+                    {"kind": "file", "path": str(credentials)},
+                    regions=list(cloud.REGIONS),
+                )
+                started = sampling.so_far()
+                empty = _bytes(data_dir)
                 scan = await system.scan(account, **({"services": services} if services else {}))
             if scan["status"] not in ("completed", "completed_with_errors"):
                 raise SystemExit(f"the scan ended {scan['status']}: {scan['error']}")
-            usage = sampling.usage
-            figures = Figures(
-                wall=usage.wall,
-                cpu=usage.cpu,
-                memory=usage.peak,
-                disk=_bytes(data_dir) - before,
-                findings=sum(scan["counts"]["findings"].values()),
-            )
-            for name, size in sorted(usage.peak_by_name.items(), key=lambda pair: -pair[1]):
-                print(f"    peak memory of {name:<16} {size / 1e6:7.0f} MB")
-            return figures, start_seconds
+            usage, size = sampling.usage, _bytes(data_dir)
+        for name, peak in sorted(usage.peak_by_name.items(), key=lambda pair: -pair[1]):
+            print(f"    at the peak of memory, {name:<24} {peak / 1e6:7.0f} MB")
+        findings = sum(scan["counts"]["findings"].values())
+        return {
+            "ours": Figures(usage.wall, usage.cpu, usage.peak, size, findings),
+            "ours-running": Figures(
+                usage.wall - started[0], usage.cpu - started[1], usage.peak, size - empty, findings
+            ),
+        }
 
 
 def _bytes(folder: Path) -> int:
@@ -138,10 +142,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--services", nargs="*", default=[], help="default: all")
+    parser.add_argument("--runs", nargs="*", default=RUNS, choices=RUNS, help="default: all")
     parser.add_argument("--repeat", type=int, default=1, choices=range(1, 6))
     options = parser.parse_args()
-    runs: dict[str, list[Figures]] = {"cli-full": [], "cli-stripped": [], "ours": []}
-    starts = []
+    runs: dict[str, list[Figures]] = {}
     port = free_ports(1)[0]
     endpoint = f"http://127.0.0.1:{port}"
     with subprocess.Popen(
@@ -151,33 +155,35 @@ def main() -> None:
             if not cloud.wait_until_serving(endpoint):
                 raise SystemExit("the demo cloud did not start")
             for _ in range(options.repeat):
-                print("ours ...", flush=True)
-                ours, start = asyncio.run(run_ours(endpoint, options.services, not_ours=demo.pid))
-                runs["ours"].append(ours)
-                starts.append(start)
-                for name in ("cli-stripped", "cli-full"):
-                    print(f"{name} ...", flush=True)
-                    runs[name].append(
-                        run_cli(endpoint, options.services, stripped=name == "cli-stripped")
-                    )
+                for run in RUNS:
+                    if run not in options.runs:
+                        continue
+                    if run == "ours":
+                        seen = asyncio.run(run_ours(endpoint, options.services, not_ours=demo.pid))
+                    else:
+                        stripped = run == "cli-stripped"
+                        seen = {run: run_cli(endpoint, options.services, stripped=stripped)}
+                    for name, figures in seen.items():
+                        _show(name, figures)
+                        runs.setdefault(name, []).append(figures)
         finally:
             demo.terminate()
     medians = {name: _median(figures) for name, figures in runs.items()}
-    ours = medians["ours"]
     print(f"\n{'':<14}{'wall s':>9}{'CPU s':>9}{'memory MB':>11}{'disk MB':>9}{'findings':>10}")
     for name, row in medians.items():
-        print(
-            f"{name:<14}{row.wall:>9.1f}{row.cpu:>9.1f}{row.memory / 1e6:>11.0f}"
-            f"{row.disk / 1e6:>9.1f}{row.findings:>10.0f}"
-        )
-    for name in ("cli-full", "cli-stripped"):
-        other = medians[name]
-        print(
-            f"{'ours/' + name[4:]:<14}{ours.wall / other.wall:>9.2f}{ours.cpu / other.cpu:>9.2f}"
-            f"{ours.memory / other.memory:>11.2f}{ours.disk / other.disk:>9.2f}"
-        )
+        _show(name, row)
+    for name in [name for name in medians if name in ("ours", "ours-running")]:
+        for other in [name for name in medians if name.startswith("cli")]:
+            ratios = (one / two for one, two in zip(medians[name], medians[other], strict=True))
+            wall, cpu, memory, disk, _ = ratios
+            print(f"{name}/{other:<14}{wall:>9.2f}{cpu:>9.2f}{memory:>11.2f}{disk:>9.2f}")
+
+
+def _show(name: str, row: Figures) -> None:
     print(
-        f"\nThe stack of ours started in {statistics.median(starts):.1f} s (not in its wall time)"
+        f"{name:<14}{row.wall:>9.1f}{row.cpu:>9.1f}{row.memory / 1e6:>11.0f}"
+        f"{row.disk / 1e6:>9.1f}{row.findings:>10.0f}",
+        flush=True,
     )
 
 

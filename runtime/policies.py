@@ -47,6 +47,7 @@ ASK_PROVIDER: Final[ActivityPolicy] = {
     # A few calls to the cloud provider: who are we, which regions are there.
     "start_to_close_timeout": timedelta(seconds=90),
     "schedule_to_close_timeout": timedelta(days=2),
+    "heartbeat_timeout": timedelta(seconds=20),
     "retry_policy": RetryPolicy(
         initial_interval=timedelta(seconds=1),
         backoff_coefficient=2,

@@ -19,6 +19,9 @@ from scanners.prowler_services import REGIONAL_SERVICES, group_names, group_of
 
 SMALL: Final = 60
 """Checks that are not worth a process of their own: it costs about two seconds of CPU to start."""
+FEW: Final = 20
+"""Checks that are not worth splitting by region: with fewer, starting a process for each batch, one
+after the other, costs more CPU than the scan itself and saves no time."""
 
 
 class ProwlerShard(Contract):
@@ -56,10 +59,12 @@ def plan_shards(
     if is_aws and not regions:
         raise ScopeInvalid("The scan has no region.", field="regions")
     batches = _batches(regions, home_region, region_batch_size)
-    if len(batches) < 2 or not is_aws:
+    regional = [c for c in chosen if catalogue.service_of(c) in REGIONAL_SERVICES]
+    # Without the home region, regional services would take another default one beside the others.
+    few = len(regional) < FEW and home_region in regions
+    if len(batches) < 2 or few or not is_aws:
         parts = _grouped(catalogue, chosen)
         return [_shard(group, checks, regions, 0) for group, checks in parts.items()]
-    regional = [c for c in chosen if catalogue.service_of(c) in REGIONAL_SERVICES]
     others = [c for c in chosen if catalogue.service_of(c) not in REGIONAL_SERVICES]
     shards = [
         _shard(group, checks, regions, 0) for group, checks in _grouped(catalogue, others).items()

@@ -62,6 +62,13 @@ def test_many_regions_split_what_is_regional_and_nothing_else(catalogue: Catalog
     assert len(shards) < 15
 
 
+def test_a_few_checks_in_many_regions_are_one_shard(catalogue: Catalogue) -> None:
+    checks = ["ec2_ebs_default_encryption", "iam_avoid_root_usage", "rds_instance_multi_az"]
+    (shard,) = plan(catalogue, MANY, checks=checks)
+    assert (shard.checks, shard.regions) == (checks, sorted(MANY))
+    assert len(plan(catalogue, MANY, services=["ec2"])) == 4
+
+
 @given(
     regions=st.sets(st.sampled_from(MANY), min_size=1),
     size=st.integers(1, 20),

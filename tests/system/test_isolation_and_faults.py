@@ -85,7 +85,8 @@ async def test_an_endpoint_that_dies_half_way_resolves_nothing_and_turns_no_verd
     account, verdicts = proxied
     proxy.die_after(60)
 
-    scan = await system.scan(account, services=SERVICES)
+    # Without iam, which asks one call after the other: each is repeated by its client.
+    scan = await system.scan(account, services=[name for name in SERVICES if name != "iam"])
 
     assert scan["status"] in ("completed_with_errors", "failed")
     assert await system.verdicts(account) == verdicts

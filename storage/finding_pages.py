@@ -21,16 +21,16 @@ from storage import finding_filters as filters
 
 BEFORE_ALL: Final = UUID(int=2**128 - 1)
 WORST_FIRST: Final = tuple(reversed(Severity))
-WALKED: Final = 0.5
+WALKED: Final = 1.0
 """Findings of a severity that are walked, as a share of the geometric mean of those that the page
 needs and all that are stored: then those that match and were not walked to are as many at most."""
-FEW: Final = 2_000
-"""Findings that are looked at one by one sooner than walking."""
+FEW: Final = 0.4
+"""As a share of those walked: findings that are looked at one by one sooner than walking."""
 FEWER_THAN_WALKED_TO: Final = 20_000
 """Findings of a severity that one filter may match where walking did not fill the page."""
 OF_A_RESOURCE: Final = 8
 """Findings, about: how many resources there may be before theirs are fetched."""
-FEW_COUNTS: Final = 500
+FEW_COUNTS: Final = 2_000
 """Running totals of a severity that are added up to know how many match."""
 
 _LOOK_UP: Final = text("""
@@ -141,6 +141,7 @@ class _Pages:
         self._session = session
         self._filter = filter
         self._walked = walked
+        self._few_enough = int(FEW * walked)
         self._values = filters.parameters(team_id, filter)
         joined, matching = filters.on_counted(filter)
         self._parts = {
@@ -154,7 +155,7 @@ class _Pages:
     async def page(self, after: Place, needed: int) -> list[Place]:
         for name in filters.loose(self._filter):
             if name in filters.OF_RESOURCE:
-                found = await self._few(name, FEW, after, needed)
+                found = await self._few(name, self._few_enough, after, needed)
                 if found is not None:
                     return found
         page: list[Place] = []
@@ -186,12 +187,12 @@ class _Pages:
 
     async def _of_severity(self, after: Place, needed: int, size: float) -> list[Place]:
         """The next of one severity: by what is read the least."""
-        if size <= FEW:
+        if size <= self._few_enough:
             return await self._ids(_FETCH, after, needed)
-        if self._filter.scan_id is not None:
-            found = await self._few("scan_id", FEW, after, needed, of_severity=True)
-            if found is not None:
-                return found
+        if self._filter.scan_id is not None:  # far fewer than its account has
+            few = await self._few("scan_id", self._few_enough, after, needed, of_severity=True)
+            if few is not None:
+                return few
         found = await self._ids(_WALK, after, needed, walked=self._walked)
         if len(found) == needed:
             return found

@@ -137,12 +137,10 @@ def filters(found: list[Finding], middle: datetime) -> list[FindingFilter]:
 STRATEGIES: dict[str, dict[str, float]] = {
     "as it decides": {},
     "always walk": {"FEW": -1, "FEW_COUNTS": 1, "WALKED": 1000},
-    "walk a little, then fetch": {"FEW": -1, "WALKED": 0},
-    "walk a little, then few": {"FEW": -1, "FEW_COUNTS": 1, "WALKED": 0},
-    "walk a little, then on": {
-        "FEW": -1, "FEW_COUNTS": 1, "WALKED": 0, "FEWER_THAN_WALKED_TO": -1
-    },
-}  # fmt: skip
+    "walk a little, then fetch": {"FEW": -1, "WALKED": 0.1},
+    "walk a little, then few": {"FEW": -1, "WALKED": 0.1, "FEWER_THAN_WALKED_TO": 10},
+    "walk a little, then on": {"FEW": -1, "WALKED": 0.1, "FEWER_THAN_WALKED_TO": -1},
+}
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -7,7 +7,8 @@ real ones are (staged and merged as workers do), serves the real app under uvico
 asks it over HTTP, one call at a time. Beside each call stands what the same costs done the plain
 way, in the same run over the same findings: one flat table with an index on every column, OFFSET
 pages with a count(*), a GROUP BY for each group of a summary; asked of PostgreSQL directly, without
-the HTTP, keys and checks that ours pays for.
+the HTTP, keys and checks that ours pays for. "CPU" is what the API and PostgreSQL computed for a
+call on average, which says more than its latency where others keep the machine busy.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -115,10 +116,14 @@ class Api:
         return json.loads(body), seconds
 
 
-def ours(api: Api, case: Case, findings: list[Values], count: int) -> list[float]:
-    """Seconds of `count` calls, each with another finding's values, after a few to warm up."""
+def ours(api: Api, case: Case, findings: list[Values], count: int) -> tuple[list[float], float]:
+    """Seconds of `count` calls, each with another finding's values, after a few to warm up; and
+    how many of the CPU one took."""
     seconds = []
+    spent = 0.0
     for number in range(count + 3):
+        if number == 3:
+            spent = cpu_seconds()
         parameters = case.parameters(findings[number % len(findings)])
         for _ in range(case.page - 1):
             document, _ = api.get(case.path, parameters)
@@ -126,7 +131,17 @@ def ours(api: Api, case: Case, findings: list[Values], count: int) -> list[float
                 break
             parameters = {**parameters, "cursor": document["next_cursor"]}
         seconds.append(api.get(case.path, parameters)[1])
-    return seconds[3:]
+    return seconds[3:], (cpu_seconds() - spent) / count / case.page
+
+
+def cpu_seconds() -> float:
+    """What the processes that we started, the API and PostgreSQL, have computed until now."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def _where(parameters: Values) -> tuple[str, list[Any]]:
@@ -222,19 +237,19 @@ async def main() -> None:
             await connection.execute("SET jit = off")
             findings = await sample(connection)
             print(f"{arguments.rows:,} findings, {arguments.calls} calls of each kind, ms\n")
-            print(f"{'':44}{'p50':>8}{'p95':>8}{'plain p50':>12}{'plain/ours':>12}")
+            print(f"{'':44}{'p50':>8}{'p95':>8}{'CPU':>8}{'plain p50':>12}{'plain/ours':>12}")
             with serving(url, data_dir) as process:
                 worst: dict[str, list[float]] = {"findings": [], "findings/summary": []}
                 for case in CASES:
                     if arguments.only not in case.name:
                         continue
                     api = Api(key)
-                    took = await asyncio.to_thread(ours, api, case, findings, arguments.calls)
+                    took, cpu = await asyncio.to_thread(ours, api, case, findings, arguments.calls)
                     theirs = [
                         await plain(connection, case, finding)
                         for finding in findings[: arguments.plain_calls]
                     ]
-                    report(case.name, took, theirs)
+                    report(case.name, took, theirs, cpu)
                     worst[case.path] += took
                 peak = psutil.Process(process.pid).memory_full_info().pss
             print()
@@ -245,10 +260,11 @@ async def main() -> None:
             await connection.close()
 
 
-def report(name: str, took: list[float], theirs: list[float]) -> None:
+def report(name: str, took: list[float], theirs: list[float], cpu: float | None = None) -> None:
     """One line of the table."""
     middle = statistics.median(took)
     line = f"{name:44}{middle * 1000:8.1f}{percentile(took, 0.95) * 1000:8.1f}"
+    line += "" if cpu is None else f"{cpu * 1000:8.1f}"
     if theirs:
         other = statistics.median(theirs)
         line += f"{other * 1000:12.1f}{other / middle:11.0f}x"

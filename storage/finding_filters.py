@@ -101,10 +101,13 @@ _CANDIDATES: Final = {
         WHERE place.account_id = ANY(CAST(:account_id AS uuid[]))
           AND {_LAST_COVERED.replace("whole", "finding")}
         UNION ALL
-        SELECT {_COLUMNS} FROM finding WHERE first_scan_id = :scan_id OR seen_scan_id = :scan_id
+        SELECT {_COLUMNS} FROM finding WHERE first_scan_id = :scan_id {{of_severity}}
+        UNION ALL
+        SELECT {_COLUMNS} FROM finding
+        WHERE seen_scan_id = :scan_id AND seen_scan_id <> first_scan_id {{of_severity}}
         UNION ALL
         SELECT {_COLUMNS} FROM finding_event AS event JOIN finding ON finding.id = event.finding_id
-        WHERE event.scan_id = :scan_id
+        WHERE event.scan_id = :scan_id {{of_severity}}
     """,  # noqa: S608 (our own names)
     "first_seen_after": f"""
         SELECT {_COLUMNS} FROM finding

@@ -21,16 +21,16 @@ from storage import finding_filters as filters
 
 BEFORE_ALL: Final = UUID(int=2**128 - 1)
 WORST_FIRST: Final = tuple(reversed(Severity))
-WALKED: Final = 0.5
+WALKED: Final = 1.0
 """Findings of a severity that are walked, as a share of the geometric mean of those that the page
 needs and all that are stored: then those that match and were not walked to are as many at most."""
-FEW: Final = 2_000
-"""Findings that are looked at one by one sooner than walking."""
+FEW: Final = 0.3
+"""As a share of those walked: findings that are looked at one by one sooner than walking."""
 FEWER_THAN_WALKED_TO: Final = 20_000
 """Findings of a severity that one filter may match where walking did not fill the page."""
 OF_A_RESOURCE: Final = 8
 """Findings, about: how many resources there may be before theirs are fetched."""
-FEW_COUNTS: Final = 500
+FEW_COUNTS: Final = 2_000
 """Running totals of a severity that are added up to know how many match."""
 
 _LOOK_UP: Final = text("""
@@ -40,15 +40,12 @@ _LOOK_UP: Final = text("""
 """)
 """Pages are a few rows: each is looked up, whatever the statistics say of tables that just grew."""
 
-_SIZES: Final = """
-    SELECT worst.severity, summed.counts, summed.matching
-    FROM unnest(CAST(:severities AS severity[])) AS worst (severity) CROSS JOIN LATERAL (
-        SELECT count(*) AS counts, sum(n) AS matching
-        FROM (
-            SELECT n FROM finding_count AS counted
-            WHERE {counted} AND counted.severity = worst.severity LIMIT :few_counts
-        ) AS counted
-    ) AS summed
+_FEW_COUNTED: Final = """
+    SELECT count(*) AS counts, coalesce(sum(n), 0) AS matching
+    FROM (
+        SELECT n FROM finding_count AS counted
+        WHERE {counted} AND counted.severity = CAST(:worst AS severity) LIMIT :few_counts
+    ) AS counted
 """
 _SHOWN: Final = f"""finding.team_id = :team_id AND {filters.SHOWN}
       AND finding.severity = CAST(:worst AS severity) AND finding.id < :before"""
@@ -141,6 +138,7 @@ class _Pages:
         self._session = session
         self._filter = filter
         self._walked = walked
+        self._few_enough = int(FEW * walked)
         self._values = filters.parameters(team_id, filter)
         joined, matching = filters.on_counted(filter)
         self._parts = {
@@ -154,46 +152,44 @@ class _Pages:
     async def page(self, after: Place, needed: int) -> list[Place]:
         for name in filters.loose(self._filter):
             if name in filters.OF_RESOURCE:
-                found = await self._few(name, FEW, after, needed)
+                found = await self._few(name, self._few_enough, after, needed)
                 if found is not None:
                     return found
         page: list[Place] = []
-        for severity, size in await self._sizes(after.severity):
+        for severity in WORST_FIRST[WORST_FIRST.index(after.severity) :]:
+            size = await self._size(severity)
+            if size == 0:
+                continue
             before = after.id if severity is after.severity else BEFORE_ALL
             page += await self._of_severity(Place(severity, before), needed - len(page), size)
             if len(page) == needed:
                 break
         return page
 
-    async def _sizes(self, worst: Severity) -> list[tuple[Severity, float]]:
-        """The severities of which some match, and how many as far as running totals tell."""
-        severities = [
-            severity
-            for severity in WORST_FIRST[WORST_FIRST.index(worst) :]
-            if self._filter.severity is None or severity in self._filter.severity
-        ]
+    async def _size(self, severity: Severity) -> float:
+        """How many of a severity match, as far as a few running totals tell: else no end of them.
+
+        Loose filters may leave fewer, yet never more.
+        """
+        if self._filter.severity is not None and severity not in self._filter.severity:
+            return 0
         if not filters.is_counted(self._filter):
-            return [(severity, inf) for severity in severities]
-        rows = await self._run(
-            _SIZES, severities=[each.value for each in severities], few_counts=FEW_COUNTS
-        )
-        sizes = {
-            Severity(row.severity): float(row.matching) if row.counts < FEW_COUNTS else inf
-            for row in rows
-            if row.counts > 0
-        }
-        return [(each, sizes[each]) for each in severities if each in sizes]
+            return inf
+        (row,) = await self._run(_FEW_COUNTED, worst=severity.value, few_counts=FEW_COUNTS)
+        return int(row.matching) if row.counts < FEW_COUNTS else inf
 
     async def _of_severity(self, after: Place, needed: int, size: float) -> list[Place]:
         """The next of one severity: by what is read the least."""
-        if size <= FEW:
+        if size <= self._few_enough:
             return await self._ids(_FETCH, after, needed)
-        if self._filter.scan_id is not None:
-            found = await self._few("scan_id", FEW, after, needed, of_severity=True)
-            if found is not None:
-                return found
-        found = await self._ids(_WALK, after, needed, walked=self._walked)
-        if len(found) == needed:
+        if self._filter.scan_id is not None:  # far fewer than its account has
+            few = await self._few("scan_id", self._few_enough, after, needed, of_severity=True)
+            if few is not None:
+                return few
+        # So many match that it is not far to enough of them, unless another filter leaves few.
+        is_sure = size < inf and not filters.loose(self._filter)
+        found = await self._ids(_WALK, after, needed, walked=None if is_sure else self._walked)
+        if is_sure or len(found) == needed:
             return found
         last = await self._ids(_WALKED_TO, after, needed, walked=self._walked)
         if not last:

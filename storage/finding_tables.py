@@ -72,12 +72,11 @@ class FindingRow(Base):
         Index("finding_place_idx", "coverage_id", "severity", "status", "state"),
         Index("finding_time_idx", "team_id", "severity", "first_seen_at"),
         Index("finding_resource_idx", "resource_hash"),
-        # Rows of one scan lie together: almost free to keep.
+        Index("finding_scan_idx", "first_scan_id", "severity"),
         Index(
-            "finding_scan_idx",
-            *("first_scan_id", "seen_scan_id"),
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
+            "finding_seen_idx",
+            *("seen_scan_id", "severity"),
+            postgresql_where=text("seen_scan_id <> first_scan_id"),
         ),
     )
 

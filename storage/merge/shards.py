@@ -25,13 +25,19 @@ _STAGED: Final = text("""
 """)
 
 _PLANNER: Final = text("""
-    SELECT set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true),
-           set_config('work_mem', :work_mem, true)
+    SELECT set_config(name, value, true)
+    FROM jsonb_each_text(CAST(:settings AS jsonb)) AS setting (name, value)
 """)
-"""For this transaction only. Staging has no statistics worth the name: rows come and go by the
-shard, and ANALYZE would make merges wait for each other. Hash joins are right for any number."""
+"""For this transaction only."""
 
 MANY_ROWS: Final = 50_000
+SET_AT_A_TIME: Final = '{"enable_nestloop": "off", "enable_mergejoin": "off", "work_mem": "128MB"}'
+ROW_BY_ROW: Final = (
+    '{"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off",'
+    ' "work_mem": "32MB"}'
+)
+"""Staging has no statistics worth the name: rows come and go by the shard, and ANALYZE would make
+merges wait for each other. We know how many rows there are, so we say how to join them."""
 
 
 async def merge_shard(
@@ -66,8 +72,9 @@ async def merge_shard(
             f"{task.rows} and {task.covered} were reported.",
             fix="Run the shard again.",
         )
-    work_mem = "128MB" if rows > MANY_ROWS else "32MB"
-    await session.execute(_PLANNER, {"work_mem": work_mem})
+    # Findings look up what they must by themselves; hash joins are right for any number of them.
+    planner = ROW_BY_ROW if is_discovery and rows <= MANY_ROWS else SET_AT_A_TIME
+    await session.execute(_PLANNER, {"settings": planner})
     parameters: dict[str, Any] = {
         "task_id": task.id,
         "source": task.source or "",  # nothing staged, nothing of any source to compare with

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from contracts.scans import FindingCounts
 from contracts.vocabulary import FindingState, FindingStatus, FindingTransition, Severity
 from storage.database import Database
 from storage.findings import summarize_findings
+from storage.merge import findings as merging
 from tests.storage.lab import FAIL, NOT_ASSESSED, PASS, Lab, make_lab, observed
 
 CHECKS, REGIONS, RESOURCES = ("s3_a", "iam_b"), ("r1", "r2"), ("x", "y", "z")
@@ -150,14 +152,21 @@ async def summary(lab: Lab, **fields: object) -> FindingSummary:
         return await summarize_findings(session, lab.team_id, FindingFilter.model_validate(fields))
 
 
+@pytest.mark.parametrize("known", [merging.READ_ALL, merging.LOOK_UP])
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=st.lists(STEPS, min_size=1, max_size=5))
 async def test_any_sequence_of_scans_does_what_the_rules_say(
-    database: Database, steps: list[Step]
+    database: Database, known: str, steps: list[Step]
 ) -> None:
-    lab = await make_lab(database)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("READ_ALL", "LOOK_UP"):  # in a store of any size
+            patch.setattr(merging, name, known)
+        await _follow(await make_lab(database), steps)
+
+
+async def _follow(lab: Lab, steps: list[Step]) -> None:
     known: dict[Key, Known] = {}
     for step in steps:
         if step.muted in known:

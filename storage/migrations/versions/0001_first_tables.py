@@ -169,8 +169,9 @@ CREATE TABLE finding (
 
 CREATE INDEX finding_place_idx ON finding (coverage_id, severity, status, state);
 CREATE INDEX finding_resource_idx ON finding (resource_hash);
-CREATE INDEX finding_scan_idx ON finding USING brin (first_scan_id, seen_scan_id)
-    WITH (autosummarize = on);
+CREATE INDEX finding_scan_idx ON finding (first_scan_id, severity);
+CREATE INDEX finding_seen_idx ON finding (seen_scan_id, severity)
+    WHERE seen_scan_id <> first_scan_id;
 CREATE INDEX finding_time_idx ON finding (team_id, severity, first_seen_at);
 CREATE INDEX finding_worst_idx ON finding (team_id, severity, id)
     INCLUDE (coverage_id, resource_hash, first_seen_at, status, state)

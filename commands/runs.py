@@ -86,7 +86,7 @@ def cancel(run: Which, as_json: AsJson = False) -> None:
 
 def show_runs(page: Row, as_json: bool, nothing: str) -> None:
     """A page of runs as a table."""
-    rows = table("ID", "*JOB", "TRIGGER", ">DUE", "OUTCOME", ">DELAY", ">TOOK", "*WHY")
+    rows = table("ID", "*JOB", "TRIGGER", ">DUE (UTC)", "OUTCOME", ">DELAY", ">TOOK", "*WHY")
     for run in page["items"]:
         rows.add_row(
             short(run["id"]),

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from commands import accounts, findings, inventory, keys, scanners, scans, stack
+from commands import (
+    accounts,
+    findings,
+    inventory,
+    items,
+    jobs,
+    keys,
+    runs,
+    scanners,
+    scans,
+    schedules,
+    stack,
+)
 from commands.client import WRONG_USAGE, Failure
 from commands.output import complain
 from runtime.version import VERSION
@@ -27,6 +39,10 @@ app.command("up")(stack.up)
 app.command("demo")(stack.demo)
 app.add_typer(accounts.app, name="account")
 app.add_typer(scans.app, name="scan")
+app.add_typer(schedules.app, name="schedule")
+app.add_typer(jobs.app, name="job")
+app.add_typer(runs.app, name="run")
+app.add_typer(items.app, name="item")
 app.add_typer(findings.app, name="finding")
 app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")

@@ -32,7 +32,7 @@ from contracts.vocabulary import OverlapPolicy, ScheduleStatus
 from scheduling import validation, words
 from scheduling.clock_changes import zone_of
 from scheduling.times import occurrences
-from storage import job_runs, schedules
+from storage import job_runs, schedules, tracked_items
 
 BACKFILL_LIMIT: Final = 500
 COUNT_LIMIT: Final = 100_000
@@ -192,10 +192,16 @@ async def preview(
     """When a schedule would fire, in its own zone; refused as its creation would be."""
     await _require_valid(session, caller.team_id, schedule, now)
     zone = zone_of(schedule.timezone)
+    warnings = words.warnings(schedule, now=now)
+    if isinstance(schedule.trigger, ExpiryTrigger):
+        kind = schedule.trigger.item_kind
+        known = await tracked_items.list_items(session, caller.team_id, kind=[kind], limit=1)
+        if not known.items:
+            warnings.append(f"There is no tracked item of the kind `{kind}` yet.")
     return SchedulePreview(
         next_runs=[time.astimezone(zone) for time in schedule_view.upcoming(schedule, now, count)],
         in_words=words.in_words(schedule),
-        warnings=words.warnings(schedule, now=now),
+        warnings=warnings,
     )
 
 

@@ -60,7 +60,7 @@ SHAPES: Final[Mapping[str, str]] = {
 }
 """What a field looks like, for the errors that a pattern or parser cannot put into words."""
 
-A_TIME: Final = "Write it like 2026-01-31T00:00:00Z (in a URL a + is %2B)."
+A_TIME: Final = "Write it like 2026-01-31T00:00:00Z"
 A_TIME_OF_DAY: Final = "Write it like 22:30."
 
 KEY: Final = "[key]"
@@ -131,7 +131,8 @@ def message_of(item: Item) -> str:
 
 
 def _shown(item: Item) -> str:
-    text = str(item.get("input")).encode("utf-8", "replace").decode()
+    given = item.get("input")
+    text = "null" if given is None else str(given).encode("utf-8", "replace").decode()
     return f"`{text[:INPUT_LIMIT]}{'…' if len(text) > INPUT_LIMIT else ''}`"
 
 
@@ -164,16 +165,21 @@ def _length(item: Item) -> str:
     bounds = item["ctx"]
     least, most = bounds.get("min_length"), bounds.get("max_length")
     is_text = item["type"].startswith("string_") or isinstance(item.get("input"), str)
-    limit = f"at least {least}" if least is not None else f"at most {most}"
-    return f"It must have {limit} {'characters' if is_text else 'values'}.{_shape(item)}"
+    number, limit = (most, "at most") if least is None else (least, "at least")
+    unit = ("character" if is_text else "value") + ("" if number == 1 else "s")
+    return f"It must have {limit} {number} {unit}.{_shape(item)}"
 
 
 def _bound(words: str, name: str) -> Callable[[Item], str]:
     return lambda item: f"It must be {words} {item['ctx'][name]}."
 
 
+def _a_time(item: Item) -> str:
+    return f"{A_TIME} (a + in a URL is %2B)." if item["loc"][0] == "query" else f"{A_TIME}."
+
+
 def _no_time(item: Item) -> str:
-    return f"{_shown(item)} is not a time. {A_TIME}"
+    return f"{_shown(item)} is not a time. {_a_time(item)}"
 
 
 def _no_time_of_day(item: Item) -> str:
@@ -232,7 +238,7 @@ MESSAGES: Final[Mapping[str, Callable[[Item], str]]] = {
     "datetime_from_date_parsing": _no_time,
     "datetime_parsing": _no_time,
     "datetime_type": _no_time,
-    "timezone_aware": lambda item: f"The time zone is missing. {A_TIME}",
+    "timezone_aware": lambda item: f"The time zone is missing. {_a_time(item)}",
     "time_parsing": _no_time_of_day,
     "time_type": _no_time_of_day,
     "string_pattern_mismatch": lambda item: (

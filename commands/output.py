@@ -43,6 +43,14 @@ STYLES = {
     "pending": "dim",
     "open": "red",
     "resolved": "green",
+    "active": "green",
+    "finished": "dim",
+    "queued": "dim",
+    "timed_out": "bold red",
+    "terminated": "magenta",
+    "skipped": "yellow",
+    "missed": "red",
+    "refused": "red",
 }
 PIPE_WIDTH = 200  # nobody looks at a pipe: `grep` finds what an ellipsis would have cut off
 SEVERITIES = ("critical", "high", "medium", "low", "informational")

@@ -22,7 +22,12 @@ from runtime.temporal_address import is_external as is_external
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _UNREACHABLE: Final = frozenset(
-    {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED}
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.CANCELLED,  # the SDK's own "Timeout expired", of a server that is silent
+    }
 )
 _MAY_NOT_REGISTER: Final = frozenset(
     {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.ALREADY_EXISTS}

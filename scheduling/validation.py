@@ -107,6 +107,9 @@ def _bound_problems(
     schedule: ScheduleDefinition, now: datetime, earlier: ScheduleDefinition | None
 ) -> Iterator[Problem]:
     starts, ends = schedule.starts_at, schedule.ends_at
+    for name, bound in (("starts_at", starts), ("ends_at", ends)):
+        if bound is not None and not FIRST_YEAR <= bound.year < LAST_YEAR:
+            yield name, f"Choose a time between the years {FIRST_YEAR} and {LAST_YEAR}."
     if ends is None:
         return
     if starts is not None and ends <= starts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, time
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.vocabulary import Role
+from storage import accounts
+from storage.database import Database
 from tests.api.conftest import Caller, Team
+from tests.api.stored import make_account
 
 EXAMPLES = settings(
     max_examples=120,
@@ -138,6 +142,86 @@ async def test_no_account_that_is_accepted_breaks_a_list(
         shown = await caller.get(f"accounts/{answer.json()['id']}")
         assert shown.json() == answer.json()
         assert (await caller.delete(f"accounts/{answer.json()['id']}")).status_code == 204
+
+
+TIMES = st.sampled_from(ODD) | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
+SMALL = st.integers(-1, 100_000) | SCALARS
+TRIGGERS = st.one_of(
+    st.builds(
+        lambda cron, zone: {"type": "cron", "cron": cron, "timezone": zone},
+        st.sampled_from(["@daily", "0 2 * * *", "0 0 31 2 *", "*/7 8-18 1,15 * MON"]) | TEXT,
+        st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Apia"]) | TEXT,
+    ),
+    st.builds(
+        lambda every, offset: {"type": "interval", "every_seconds": every, "offset_seconds": offset},
+        SMALL, SMALL,
+    ),
+    st.builds(lambda at: {"type": "one_time", "at": at}, TIMES),
+    st.builds(
+        lambda lead, only: {
+            "type": "expiry", "item_kind": "x", "lead_seconds": lead, "filter": only
+        },
+        SMALL, st.dictionaries(TEXT, TEXT, max_size=2),
+    ),
+)  # fmt: skip
+EXCLUSIONS = st.one_of(
+    st.builds(
+        lambda dates: {"type": "dates", "dates": dates},
+        st.lists(st.sampled_from(["12-25", "02-29", "2027-01-01", "9999-12-31"]) | TEXT, max_size=3),
+    ),
+    st.builds(
+        lambda start, end: {"type": "window", "start": start, "end": end},
+        st.times().map(time.isoformat) | TEXT, st.times().map(time.isoformat) | TEXT,
+    ),
+    st.builds(lambda start, end: {"type": "period", "start": start, "end": end}, TIMES, TIMES),
+)  # fmt: skip
+SCHEDULES = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["nightly", "漢" * 100, "\U0001f600" * 100]) | TEXT,
+        "trigger": TRIGGERS,
+        "paused": st.just(True),
+    },
+    optional={
+        "starts_at": TIMES,
+        "ends_at": TIMES,
+        "exclude": st.lists(EXCLUSIONS, max_size=2),
+        "jitter_seconds": SMALL,
+        "catchup_seconds": SMALL,
+        "max_runs": SMALL,
+        "note": st.just("漢" * 500) | TEXT,
+    },
+)
+
+
+@EXAMPLES
+@given(data=st.data())
+async def test_no_schedule_that_is_accepted_breaks_a_list(
+    data: st.DataObject, call: Caller, team: Team, database: Database
+) -> None:
+    caller = call(team.keys[Role.ADMIN])
+    account_id = await an_account(database, team)
+    body = data.draw(SCHEDULES) | {"target": {"kind": "cloud_scan", "account_id": account_id}}
+    sent = json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    shown = await caller.post("schedules/preview", content=sent, headers=headers)
+    assert_is_ours(shown, str(body))
+    answer = await caller.post("schedules", content=sent, headers=headers)
+    assert_is_ours(answer, str(body))
+    assert (shown.status_code == 200) is (answer.status_code == 201), (body, answer.text)
+    if answer.status_code == 201:
+        path = f"schedules/{answer.json()['id']}"
+        assert (await caller.get(path)).json() == answer.json()
+        resumed = await caller.post(f"{path}/resume")
+        assert resumed.status_code == 200, (body, resumed.text)
+        assert (await caller.get("schedules")).status_code == 200
+        assert (await caller.delete(path)).status_code == 204
+
+
+async def an_account(database: Database, team: Team) -> str:
+    """The id of the team's account, made once."""
+    async with database.transaction() as session:
+        page = await accounts.list_accounts(session, team.id, limit=1)
+    return str(page.items[0].id if page.items else await make_account(database, team.id))
 
 
 @EXAMPLES

@@ -23,6 +23,11 @@ from tests.api.conftest import Caller, Team, make_team, open_client
 from tests.support.ports import free_ports
 
 ACCOUNT = {"name": "production", "provider": "aws", "credentials": {"kind": "environment"}}
+SCHEDULE = {
+    "name": "nightly",
+    "target": {"kind": "job", "job": "expiry_sweep"},
+    "trigger": {"type": "cron", "cron": "@daily"},
+}
 LEAKS = ("Traceback", "sqlalchemy", "asyncpg", "SELECT", "tonic", "Connection refused", "/work")
 
 
@@ -91,7 +96,18 @@ async def test_a_body_that_is_too_large_is_refused_announced_or_not(
 
 @pytest.mark.parametrize(
     "path",
-    ["accounts", "scans", "findings", "findings/summary", "resources", "checks"],
+    [
+        "accounts",
+        "scans",
+        "findings",
+        "findings/summary",
+        "resources",
+        "checks",
+        "schedules",
+        "jobs",
+        "runs",
+        "tracked-items",
+    ],
 )
 async def test_an_unknown_parameter_is_refused_with_those_that_exist(
     viewer: httpx.AsyncClient, path: str
@@ -122,7 +138,11 @@ async def test_calls_without_parameters_refuse_all(viewer: httpx.AsyncClient) ->
         ({"cursor": "x" * 1001}, "cursor"),
     ],
 )
-@pytest.mark.parametrize("path", ["accounts", "scans", "findings", "resources", "checks"])
+@pytest.mark.parametrize(
+    "path",
+    ["accounts", "scans", "findings", "resources", "checks", "schedules", "jobs", "runs",
+     "tracked-items"],
+)  # fmt: skip
 async def test_a_page_that_cannot_be_is_refused(
     viewer: httpx.AsyncClient, path: str, parameters: dict[str, str], field: str
 ) -> None:
@@ -222,6 +242,12 @@ async def test_without_postgresql_every_call_is_a_503_until_it_is_back(
             ("GET", "accounts", None),
             ("POST", "accounts", ACCOUNT),
             ("GET", "findings/summary", None),
+            ("GET", "schedules", None),
+            ("POST", "schedules", SCHEDULE),
+            ("POST", "schedules/preview", SCHEDULE),
+            ("POST", "jobs/expiry_sweep/runs", None),
+            ("GET", "runs", None),
+            ("GET", "tracked-items", None),
         ):
             answer = await caller.request(method, path, json=body)
             assert_is_problem(answer, 503, "database_unavailable")

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager, suppress
 class Relay:
     """Forwards bytes both ways; `freeze` keeps answers back, `cut` resets the connections."""
 
-    def __init__(self, unix_socket: str) -> None:
-        self._unix_socket = unix_socket
+    def __init__(self, server: str | int) -> None:
+        """`server` is a Unix socket, or a port of 127.0.0.1."""
+        self._server = server
         self._thawed = asyncio.Event()
         self._thawed.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -35,7 +36,11 @@ class Relay:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        inner_reader, inner_writer = await asyncio.open_unix_connection(self._unix_socket)
+        inner_reader, inner_writer = await (
+            asyncio.open_connection("127.0.0.1", self._server)
+            if isinstance(self._server, int)
+            else asyncio.open_unix_connection(self._server)
+        )
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(_copy(reader, inner_writer, None))
@@ -60,15 +65,15 @@ async def _copy(
 
 
 @asynccontextmanager
-async def relay_to(unix_socket: str) -> AsyncIterator[Relay]:
+async def relay_to(server: str | int) -> AsyncIterator[Relay]:
     """A relay on a free port of 127.0.0.1 that ends, with its connections, afterwards."""
-    relay = Relay(unix_socket)
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    relay.port = server.sockets[0].getsockname()[1]
+    relay = Relay(server)
+    listening = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    relay.port = listening.sockets[0].getsockname()[1]
     try:
         yield relay
     finally:
-        server.close()
+        listening.close()
         relay.cut()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*relay._tasks, return_exceptions=True)

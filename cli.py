@@ -70,7 +70,7 @@ def main() -> None:
     """Run the command line; a failure is words on stderr and an exit code, never a traceback."""
     as_json = "--json" in sys.argv
     try:
-        app()
+        app(prog_name="cloudsweep")
     except Failure as failure:
         complain(failure, as_json)
         sys.exit(failure.code)

@@ -21,7 +21,7 @@ from temporalio.client import (
     ScheduleState,
 )
 
-from contracts.schedules import ExcludedPeriod, Timing
+from contracts.schedules import ExcludedPeriod, IntervalTrigger, Timing
 from scheduling.clock_changes import clock_changes
 from scheduling.temporal_spec import same_spec, to_spec
 from scheduling.times import occurrences
@@ -70,6 +70,19 @@ async def test_what_temporal_lists_is_the_spec_that_was_sent(temporal: Client) -
             assert same == {name}, "the same as what was sent, and as nothing else"
     for handle in handles.values():
         await handle.delete()
+
+
+async def test_jitter_delays_a_time_by_no_more_than_it_says(temporal: Client) -> None:
+    timing = Timing(trigger=IntervalTrigger(every_seconds=3600), jitter_seconds=600)
+    start = datetime(2028, 3, 1, tzinfo=UTC) - timedelta(seconds=1)
+    end = start + timedelta(days=4)
+    async with _schedule(timing, temporal) as handle:
+        fires = await _temporals_times(handle, temporal, start, end)
+    nominal = list(occurrences(timing, after=start, until=end))
+
+    delays = [(at - due).total_seconds() for at, due in zip(fires, nominal, strict=True)]
+    assert all(0 <= delay <= 600 for delay in delays)
+    assert len(set(delays)) > len(delays) // 2, "spread, not shifted"
 
 
 async def _compare(timing: Timing, temporal: Client) -> None:

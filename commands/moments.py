@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-DURATION: Final = re.compile(r"(\d{1,9})([smhdw])")
+DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
 
 
 def seconds(text: str, option: str) -> int:

@@ -8,16 +8,22 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from typer.testing import CliRunner
 
+from cli import app as command
+from commands.client import Failure
+from commands.output import complain
 from contracts.vocabulary import Role
-from runtime.settings import Settings
+from runtime.settings import Settings, get_settings
 from tests.api.conftest import (  # noqa: F401  (fixtures)
     Team,
     app,
@@ -79,6 +85,31 @@ class Command:
         return await run(*line.split(), *more, stdin=stdin, **self.environment | environment)
 
 
+class InProcess(Command):
+    """The same within this process, without the second that a new one takes to start."""
+
+    async def __call__(self, line: str, *more: str, stdin: bytes = b"", **environment: str) -> Ran:
+        """Run `cloudsweep LINE MORE...` in a thread; its server is in this one."""
+        arguments = [*line.split(), *more]
+        return await asyncio.to_thread(_invoke, arguments, stdin, self.environment | environment)
+
+
+def _invoke(arguments: list[str], stdin: bytes, environment: dict[str, str]) -> Ran:
+    get_settings.cache_clear()
+    try:
+        result = CliRunner().invoke(command, arguments, input=stdin, env=environment)
+    finally:
+        get_settings.cache_clear()
+    failure, errors = result.exception, result.stderr
+    if isinstance(failure, Failure):
+        with redirect_stderr(StringIO()) as said:
+            complain(failure, "--json" in arguments)
+        return Ran(failure.code, result.stdout, errors + said.getvalue())
+    if failure is not None and not isinstance(failure, SystemExit):
+        raise failure
+    return Ran(result.exit_code, result.stdout, errors)
+
+
 class Listening(uvicorn.Server):
     """Says when it listens; leaves the signals of the test run alone."""
 
@@ -110,6 +141,12 @@ async def served(app: FastAPI, settings: Settings) -> AsyncIterator[str]:  # noq
 def cloudsweep(served: str, team: Team) -> Command:  # noqa: F811
     """The command as an admin of the test's team."""
     return Command(served, team.keys[Role.ADMIN])
+
+
+@pytest.fixture
+def in_process(served: str, team: Team) -> InProcess:  # noqa: F811
+    """The command as an admin of the test's team, in this process."""
+    return InProcess(served, team.keys[Role.ADMIN])
 
 
 @pytest.fixture

@@ -14,16 +14,22 @@ from runtime.version import VERSION
 from tests.cli.conftest import Command, run
 from tests.support.ports import free_ports
 
-GROUPS = ["account", "scan", "finding", "resource", "check", "key", "scanners"]
+GROUPS = ["account", "scan", "schedule", "job", "run", "item", "finding", "resource", "check",
+          "key", "scanners"]  # fmt: skip
 PROMISED = {
     "account": {"add", "list", "check"},
     "scan": {"start", "list", "show", "cancel", "pause", "resume", "watch", "tasks"},
+    "schedule": {"add", "list", "show", "preview", "change", "pause", "resume", "trigger",
+                 "backfill", "runs", "remove"},
+    "job": {"list", "show", "run", "runs"},
+    "run": {"list", "show", "cancel"},
+    "item": {"add", "list", "show", "renew", "remove"},
     "finding": {"list", "show", "summary"},
     "resource": {"list", "show"},
     "check": {"list", "show"},
     "key": {"create", "list", "revoke"},
     "scanners": {"list", "install"},
-}
+}  # fmt: skip
 
 
 def test_help_names_every_promised_command() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from temporalio import activity
 
 from activities.failures import as_application_error, may_be_retried, safe_words
-from activities.progress import ShardProgress
+from activities.progress import ShardProgress, heartbeating
 from contracts.accounts import Account
 from contracts.errors import RateLimited, ScannerCrashed, TargetUnreachable, TransientError
 from contracts.observations import CoveredCheck, ObservedResource
@@ -159,6 +159,10 @@ class ShardActivities:
 
         One that no retry can mend is named in the report, and the others are merged.
         """
+        async with heartbeating():  # so that another worker takes over soon from one that died
+            return await self._merge_each(batch)
+
+    async def _merge_each(self, batch: ShardBatch) -> MergeReport:
         counts, failed = FindingCounts(), list[ShardFailed]()
         to_retry: Exception | None = None
         for key in batch.keys:

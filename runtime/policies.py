@@ -82,6 +82,7 @@ SHARD: Final[ActivityPolicy] = {
 MERGE: Final[ActivityPolicy] = {
     "start_to_close_timeout": timedelta(minutes=30),
     "schedule_to_close_timeout": timedelta(hours=24),
+    "heartbeat_timeout": timedelta(seconds=20),
     "retry_policy": RetryPolicy(
         initial_interval=timedelta(seconds=1),
         backoff_coefficient=2,

@@ -86,6 +86,7 @@ async def change(
         wanted = _changed(schedule, asked)
         await job_control.require_right(session, caller, job_of(wanted))
         _refuse_other_job(schedule, wanted)
+        _refuse_used_up(schedule, asked)
         await _require_valid(session, caller.team_id, wanted, now, earlier=schedule)
         return await schedules.change_schedule(session, schedule, asked, at=now)
 
@@ -300,6 +301,13 @@ def _refuse_other_job(schedule: StoredSchedule, wanted: ScheduleDefinition) -> N
             f"{schedule.name} is the default schedule of {schedule.default_of}.",
             errors=[("target.job", "Its job cannot change. Create another schedule instead.")],
         )
+
+
+def _refuse_used_up(schedule: StoredSchedule, asked: ScheduleChange) -> None:
+    fired = schedule.counters.fired
+    if asked.max_runs is not None and asked.max_runs <= fired:
+        words = f"It has had {fired} run{'s' if fired > 1 else ''} already. Choose more."
+        raise Refusal(422, "1 field of the schedule is wrong.", errors=[("max_runs", words)])
 
 
 def _refuse_finished(schedule: StoredSchedule) -> None:

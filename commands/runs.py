@@ -35,9 +35,9 @@ LEFT_OUT: Final = ("skipped", "missed", "refused")
 
 
 def find(api: Api, text: str) -> str:
-    """The id of the run that a person named; `last` is the newest."""
+    """The id of the run that a person named; `last` is the newest but for maintenance."""
     if text == "last":
-        newest = api.page("runs", {}, 1)["items"]
+        newest = api.page("runs", {"job": _jobs_of_teams(api)}, 1)["items"]
         if newest:
             return str(newest[0]["id"])
     return api.resolve("runs", text, "run")
@@ -49,15 +49,19 @@ def list_(
     job: Annotated[str | None, typer.Option(help="Only of this job.")] = None,
     outcome: Outcomes = None,
     trigger: Triggers = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also runs of the installation's maintenance jobs.")
+    ] = False,
     limit: Limit = 20,
     cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first: also times that were skipped, missed or refused."""
     with connected() as api:
+        own = not (everything or job or schedule)
         parameters = {
             "schedule_id": api.resolve("schedules", schedule, "schedule") if schedule else None,
-            "job": job,
+            "job": _jobs_of_teams(api) if own else job,
             "outcome": [one.value for one in outcome or ()],
             "trigger": [one.value for one in trigger or ()],
         }
@@ -82,6 +86,12 @@ def cancel(run: Which, as_json: AsJson = False) -> None:
         show_json(document)
     else:
         say(f"Run {short(document['id'])} of {document['job']} stops within seconds.")
+
+
+def _jobs_of_teams(api: Api) -> list[str]:
+    """Without the jobs of the installation, one of which runs every minute."""
+    jobs = api.page("jobs", {}, 500)["items"]
+    return [job["name"] for job in jobs if job["scope"] == "team"]
 
 
 def show_runs(page: Row, as_json: bool, nothing: str) -> None:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -75,8 +74,3 @@ async def without_temporal(
     app = create_app(settings)
     async with app.router.lifespan_context(app), open_client(app, key) as caller:
         yield caller
-
-
-def ids(page: Row) -> list[UUID]:
-    """The ids of a page's rows."""
-    return [UUID(row["id"]) for row in page["items"]]

@@ -141,6 +141,8 @@ async def test_one_run_may_be_triggered_with_another_policy(
         assert (await until(operator, f"runs/{run['id']}", has_ended))["outcome"] == "completed"
     counters = (await operator.get(f"schedules/{schedule['id']}")).json()["counters"]
     assert (counters["fired"], counters["skipped"]) == (2, 2)
+    answer = await operator.patch(f"schedules/{schedule['id']}", json={"max_runs": 2})
+    assert errors_of(answer)["max_runs"] == "It has had 2 runs already. Choose more."
 
 
 async def test_a_run_that_no_worker_takes_says_so_and_can_be_asked_for_again(

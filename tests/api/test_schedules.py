@@ -9,22 +9,17 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api import scan_control, schedule_engine, schedule_view
-from api.app import create_app
-from contracts.keys import NewKey
 from contracts.runs import RunAsked, run_id_at
-from contracts.schedules import JobTarget, NewSchedule
 from contracts.vocabulary import OverlapPolicy, Role, RunOutcome
 from runtime.settings import Settings
 from storage import job_runs, schedules
 from storage.database import Database
-from storage.keys import create_key
-from tests.api.conftest import Caller, Team, open_client
+from tests.api.conftest import Team
 from tests.api.scheduled import (
     NIGHTLY,
     add_account,
@@ -34,7 +29,6 @@ from tests.api.scheduled import (
     scan_of,
     without_temporal,
 )
-from tests.support.relay import relay_to
 from workflows.schedule_backfill import ScheduleBackfill
 
 Row = dict[str, Any]
@@ -80,7 +74,36 @@ async def test_a_taken_name_is_a_conflict_and_leaves_nothing_behind(
     answer = await operator.post("schedules", json=scan_of(account))
     assert answer.status_code == 409
     assert "nightly" in answer.json()["detail"]
-    assert (await operator.get("schedules")).json()["items"] == [kept]
+    other = await add_schedule(operator, scan_of(account, name="other"))
+    renamed = await operator.patch(f"schedules/{other['id']}", json={"name": "nightly"})
+    assert renamed.status_code == 409
+    assert (await operator.get("schedules")).json()["items"] == [kept, other]
+
+
+async def test_of_several_creations_at_once_one_has_the_name(operator: httpx.AsyncClient) -> None:
+    account = await add_account(operator)
+    answers = await asyncio.gather(
+        *(operator.post("schedules", json=scan_of(account)) for _ in range(5))
+    )
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
+    assert len((await operator.get("schedules")).json()["items"]) == 1
+
+
+async def test_of_several_changes_at_once_temporal_holds_the_one_that_is_shown(
+    operator: httpx.AsyncClient, namespace: Client
+) -> None:
+    schedule = await add_schedule(operator, scan_of(await add_account(operator)))
+    path = f"schedules/{schedule['id']}"
+    changes = [{"trigger": NIGHTLY | {"cron": f"{minute} 3 * * *"}} for minute in range(8)]
+    await asyncio.gather(
+        *(operator.patch(path, json=change) for change in changes),
+        operator.post(f"{path}/pause", json={"note": "meanwhile"}),
+    )
+    shown = (await operator.get(path)).json()
+    assert (shown["status"], shown["note"]) == ("paused", "meanwhile")
+    (calendar,) = (await held(namespace, schedule)).schedule.spec.calendars
+    minute = calendar.minute[0].start
+    assert shown["trigger"]["cron"] == f"{minute} 3 * * *"
 
 
 async def test_schedules_are_filtered_and_paged(operator: httpx.AsyncClient) -> None:
@@ -303,157 +326,3 @@ async def test_a_schedule_shows_its_last_run(
     assert shown["last_run"] == run
     assert (run["outcome"], run["reason"]) == ("missed", "Nothing fired it.")
     assert (run["workflow_id"], run["temporal_url"]) == (None, None)  # none was ever started
-
-
-async def test_another_teams_schedule_is_not_there(
-    operator: httpx.AsyncClient, call: Caller, stranger: Team
-) -> None:
-    account = await add_account(operator)
-    schedule = await add_schedule(operator, scan_of(account))
-    other = call(stranger.keys[Role.ADMIN])
-    path = f"schedules/{schedule['id']}"
-    span = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
-    for method, url, body in (
-        ("GET", path, None), ("GET", f"{path}/runs", None), ("PATCH", path, {"name": "mine"}),
-        ("DELETE", path, None), ("POST", f"{path}/pause", {}), ("POST", f"{path}/resume", {}),
-        ("POST", f"{path}/trigger", {}), ("POST", f"{path}/backfill", span),
-    ):  # fmt: skip
-        answer = await other.request(method, url, json=body)
-        assert answer.status_code == 404, url
-    assert (await other.get("schedules")).json()["items"] == []
-    assert (await other.get(f"schedules?account_id={account['id']}")).json()["items"] == []
-    errors = errors_of(await other.post("schedules", json=scan_of(account)))
-    assert "no such account in this team" in errors["target.account_id"]
-    assert (await operator.get(path)).json() == schedule
-
-
-async def test_each_call_has_its_role(
-    operator: httpx.AsyncClient, viewer: httpx.AsyncClient, admin: httpx.AsyncClient
-) -> None:
-    body = scan_of(await add_account(operator))
-    schedule = await add_schedule(operator, body)
-    path = f"schedules/{schedule['id']}"
-    assert (await viewer.post("schedules/preview", json=body)).status_code == 200
-    for method, url in (
-        ("POST", "schedules"), ("PATCH", path), ("POST", f"{path}/pause"),
-        ("POST", f"{path}/resume"), ("POST", f"{path}/trigger"), ("POST", f"{path}/backfill"),
-        ("DELETE", path), ("POST", "jobs/account_check/runs"), ("POST", "tracked-items"),
-    ):  # fmt: skip
-        assert (await viewer.request(method, url, json={})).status_code == 403, url
-    assert (await operator.delete(path)).status_code == 403
-    assert (await admin.delete(path)).status_code == 204
-
-
-async def test_jobs_of_the_installation_are_for_its_admins(
-    admin: httpx.AsyncClient, call: Caller, database: Database
-) -> None:
-    target = {"kind": "job", "job": "expiry_sweep"}
-    body = {"name": f"sweep {uuid4()}", "target": target, "trigger": NIGHTLY, "paused": True}
-    refused = await admin.post("schedules", json=body)
-    assert refused.status_code == 403
-    assert "whole installation" in refused.json()["detail"]
-    assert (await admin.post("jobs/schedule_reconciler/runs")).status_code == 403
-
-    async with database.transaction() as session:
-        first = await schedules.installation(session)
-        keys = {
-            role: await create_key(
-                session, first, NewKey(name=role.value, role=role), at=datetime.now(UTC)
-            )
-            for role in (Role.OPERATOR, Role.ADMIN)
-        }
-    own_operator, own_admin = call(keys[Role.OPERATOR].key), call(keys[Role.ADMIN].key)
-    assert (await own_operator.post("schedules", json=body)).status_code == 403
-    schedule = await add_schedule(own_admin, body)
-    path = f"schedules/{schedule['id']}"
-    for action in ("pause", "resume", "trigger"):
-        assert (await own_operator.post(f"{path}/{action}")).status_code == 403
-    assert (await own_operator.patch(path, json={"name": "x"})).status_code == 403
-    assert (await own_operator.get(path)).status_code == 200
-    assert (await own_admin.delete(path)).status_code == 204
-
-
-async def test_a_default_schedule_is_changed_but_neither_deleted_nor_given_another_job(
-    call: Caller, database: Database, app: FastAPI
-) -> None:
-    new = NewSchedule.model_validate(
-        {"name": "expiry_sweep", "target": JobTarget(job="expiry_sweep"), "trigger": NIGHTLY,
-         "paused": True}
-    )  # fmt: skip
-    now = datetime.now(UTC)
-    async with database.transaction() as session:
-        first = await schedules.installation(session)
-        await schedules.create_schedule(session, first, new, at=now, default_of="expiry_sweep")
-        kept = await schedules.default_schedule(session, first, "expiry_sweep")
-        key = await create_key(session, first, NewKey(name="own", role=Role.ADMIN), at=now)
-    assert kept is not None
-    caller, path = call(key.key), f"schedules/{kept.id}"
-    assert (await caller.get(path)).json()["is_default"] is True
-    refused = await caller.delete(path)
-    assert refused.status_code == 409
-    assert "default schedule" in refused.json()["detail"]
-    other = {"target": {"kind": "job", "job": "schedule_reconciler"}}
-    assert "cannot change" in errors_of(await caller.patch(path, json=other))["target.job"]
-    changed = await caller.patch(path, json={"overlap": "queue"})
-    assert (changed.status_code, changed.json()["overlap"]) == (200, "queue")
-
-
-async def test_while_temporal_is_away_nothing_is_created_or_changed(
-    settings: Settings,
-    operator: httpx.AsyncClient,
-    team: Team,
-    monkeypatch: pytest.MonkeyPatch,
-    namespace: Client,
-) -> None:
-    account = await add_account(operator)
-    schedule = await add_schedule(operator, scan_of(account))
-    path = f"schedules/{schedule['id']}"
-    async with without_temporal(settings, team.keys[Role.ADMIN], monkeypatch) as caller:
-        answer = await caller.post("schedules", json=scan_of(account, name="new"))
-        assert (answer.status_code, answer.json()["code"]) == (503, "engine_unavailable")
-        assert answer.json()["detail"] == "Temporal cannot be reached, so nothing was created."
-        assert int(answer.headers["Retry-After"]) > 0
-        for method, url, body in (
-            ("PATCH", path, {"name": "changed"}), ("POST", f"{path}/pause", {"note": "x"}),
-        ):  # fmt: skip
-            answer = await caller.request(method, url, json=body)
-            assert answer.status_code == 503, url
-            assert answer.json()["detail"] == "Temporal cannot be reached, so nothing was changed."
-        assert (await caller.post(f"{path}/trigger")).status_code == 503
-        run = {"params": {"account_id": account["id"]}}
-        assert (await caller.post("jobs/account_check/runs", json=run)).status_code == 503
-        assert (await caller.get("schedules")).json()["items"] == [schedule]
-        assert (await caller.post("schedules/preview", json=scan_of(account))).status_code == 200
-        # Its row counts: what Temporal still holds the reconciler removes.
-        assert (await caller.delete(path)).status_code == 204
-        assert (await caller.get("schedules")).json()["items"] == []
-    assert (await held(namespace, schedule)).id == f"schedule/{schedule['id']}"
-
-
-async def test_a_row_is_taken_back_when_temporal_falls_silent_in_between(
-    settings: Settings,
-    team: Team,
-    operator: httpx.AsyncClient,
-    monkeypatch: pytest.MonkeyPatch,
-    namespace: Client,
-) -> None:
-    account = await add_account(operator)
-    port = int(namespace.service_client.config.target_host.rpartition(":")[2])
-    async with relay_to(port) as relay:
-        monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{relay.port}")
-        app = create_app(settings)
-        async with (
-            app.router.lifespan_context(app),
-            open_client(app, team.keys[Role.OPERATOR]) as caller,
-        ):
-            kept = await add_schedule(caller, scan_of(account, name="kept"))
-            relay.freeze()
-            new, change = await asyncio.gather(
-                caller.post("schedules", json=scan_of(account, name="new")),
-                caller.patch(f"schedules/{kept['id']}", json={"name": "changed"}),
-            )
-            assert new.json()["detail"] == "Temporal cannot be reached, so nothing was created."
-            assert change.json()["detail"] == "Temporal cannot be reached, so nothing was changed."
-            relay.thaw()
-            assert (await caller.get("schedules")).json()["items"] == [kept]
-            assert (await caller.post("schedules", json=scan_of(account, name="new"))).is_success

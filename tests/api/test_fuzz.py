@@ -194,7 +194,7 @@ SCHEDULES = st.fixed_dictionaries(
 )
 
 
-@EXAMPLES
+@settings(EXAMPLES, max_examples=60)
 @given(data=st.data())
 async def test_no_schedule_that_is_accepted_breaks_a_list(
     data: st.DataObject, call: Caller, team: Team, database: Database

@@ -67,6 +67,8 @@ def judge_time(asked: RunAsked, schedule: StoredSchedule, overlap: OverlapPolicy
 
 def is_last(asked: RunAsked, schedule: StoredSchedule, *, starts: bool) -> bool:
     """Whether a schedule has nothing left to fire after this run."""
+    if not asked.trigger.counts:
+        return False
     fired = schedule.counters.fired + starts
     if schedule.max_runs is not None and fired >= schedule.max_runs:
         return True

@@ -21,7 +21,6 @@ from contracts.schedules import CLOUD_SCAN, StoredSchedule
 from contracts.vocabulary import (
     OverlapPolicy,
     RunOutcome,
-    RunTrigger,
     ScheduleStatus,
     TriggerKind,
 )
@@ -88,6 +87,9 @@ class RunAdmissionActivities:
             schedule = await schedules.load_schedule(session, asked.schedule_id, lock=True)
             if schedule is None:
                 deleted = "The schedule was deleted."
+                await job_runs.refuse_waiting(
+                    session, asked.run_id, asked.execution_id, deleted, at=asked.asked_at
+                )
                 return _Decision(
                     RunAdmission(outcome=RunOutcome.REFUSED, words=deleted), stops=True
                 )
@@ -124,7 +126,7 @@ class RunAdmissionActivities:
 
     async def _judge(self, session: AsyncSession, asked: RunAsked, due: _Due) -> Verdict | None:
         """What decides about a new run before anything else is looked at."""
-        if due.schedule is not None and asked.trigger in (RunTrigger.SCHEDULE, RunTrigger.EXPIRY):
+        if due.schedule is not None and asked.trigger.counts:
             verdict = judge_time(asked, due.schedule, due.overlap)
             if verdict is not None:
                 return verdict
@@ -162,7 +164,9 @@ class RunAdmissionActivities:
         await self._add(session, asked, due, verdict.outcome, verdict.words)
         stops = verdict.outcome is RunOutcome.REFUSED  # and if Temporal fires it all the same
         if due.schedule is not None:
-            await schedules.count_outcome(session, due.schedule.id, **{verdict.outcome.value: 1})
+            if asked.trigger.counts:
+                counted = {verdict.outcome.value: 1}
+                await schedules.count_outcome(session, due.schedule.id, **counted)
             stops |= await self._finish(session, asked, due.schedule, starts=False)
             stops |= due.schedule.status is not ScheduleStatus.ACTIVE
         return _Decision(RunAdmission(outcome=verdict.outcome, words=verdict.words), stops=stops)
@@ -257,7 +261,8 @@ class RunAdmissionActivities:
         )
         stops = False
         if due.schedule is not None:
-            await schedules.count_outcome(session, due.schedule.id, fired=1)
+            if asked.trigger.counts:
+                await schedules.count_outcome(session, due.schedule.id, fired=1)
             stops = await self._finish(session, asked, due.schedule, starts=True)
         started = record._replace(work_id=work_id, scan_id=scan_id, reason=reason)
         return _Decision(self._started(started, due), stops=stops)

@@ -50,7 +50,7 @@ class RunEndActivities:
                 session, end, outcome=outcome, summary=summary, error=error
             )
             if ended is not None and schedule is not None:
-                await self._count(session, schedule, outcome, error, end.ended_at)
+                await self._count(session, schedule, ended, error, end.ended_at)
             waiting = await job_runs.next_waiting(session, run.overlap_key)
             if run.schedule_id is not None:
                 schedule = await schedules.load_schedule(session, run.schedule_id)
@@ -62,16 +62,18 @@ class RunEndActivities:
         self,
         session: AsyncSession,
         schedule: StoredSchedule,
-        outcome: RunOutcome,
+        run: job_runs.RunRecord,
         error: ScanError | None,
         at: datetime,
     ) -> None:
+        outcome = run.outcome
         if outcome in (RunOutcome.COMPLETED, RunOutcome.COMPLETED_WITH_ERRORS):
             await schedules.count_outcome(session, schedule.id, in_a_row=0)
         if outcome not in FAILURES:
             return
         failures = schedule.failures_in_a_row + 1
-        await schedules.count_outcome(session, schedule.id, failed=1, in_a_row=failures)
+        counted = {"failed": 1} if run.trigger.counts else {}
+        await schedules.count_outcome(session, schedule.id, in_a_row=failures, **counted)
         if schedule.pause_after_failures and failures >= schedule.pause_after_failures:
             last = error.message if error else outcome.value
             note = f"Paused after {failures} failed runs in a row. The last one: {last}"

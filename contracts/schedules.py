@@ -198,7 +198,7 @@ class ScheduleChange(Contract):
 
 
 class ScheduleCounters(Contract):
-    """What came of a schedule's times since it was created."""
+    """What came of a schedule's times since it was created; runs by hand and backfills aside."""
 
     fired: int = 0
     skipped: int = 0

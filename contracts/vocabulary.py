@@ -155,6 +155,11 @@ class RunTrigger(StrEnum):
     MANUAL = "manual"
     BACKFILL = "backfill"
 
+    @property
+    def counts(self) -> bool:
+        """True for a time of the schedule itself: its counters and `max_runs` count these."""
+        return self in (RunTrigger.SCHEDULE, RunTrigger.EXPIRY)
+
 
 class RunOutcome(StrEnum):
     """Where a run stands, or how it ended."""

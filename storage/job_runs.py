@@ -170,6 +170,21 @@ async def end_run(
     return None if row is None else _record(row)
 
 
+async def refuse_waiting(
+    session: AsyncSession, run_id: UUID, execution_id: str, reason: str, *, at: datetime
+) -> None:
+    """End the record of a run that waited in vain; one that has started is left alone."""
+    await session.execute(
+        update(JobRunRow)
+        .where(
+            JobRunRow.id == run_id,
+            JobRunRow.execution_id == execution_id,
+            JobRunRow.outcome == RunOutcome.QUEUED,
+        )
+        .values(outcome=RunOutcome.REFUSED, reason=reason, ended_at=at)
+    )
+
+
 async def holders(
     session: AsyncSession, key: str, *, account_id: UUID | None, besides: UUID
 ) -> list[Holder]:

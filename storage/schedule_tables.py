@@ -70,6 +70,7 @@ class JobRunRow(Base):
     __table_args__ = (
         Index("job_run_team_idx", "team_id", "queued_at", "id"),
         Index("job_run_schedule_idx", "schedule_id", "queued_at", "id"),
+        Index("job_run_job_idx", "team_id", "job", "queued_at", "id"),
         Index(
             "job_run_live_idx",
             "overlap_key",

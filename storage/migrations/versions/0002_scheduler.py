@@ -76,6 +76,7 @@ CREATE TABLE job_run (
 );
 
 CREATE INDEX job_run_team_idx ON job_run (team_id, queued_at, id);
+CREATE INDEX job_run_job_idx ON job_run (team_id, job, queued_at, id);
 CREATE INDEX job_run_schedule_idx ON job_run (schedule_id, queued_at, id);
 CREATE INDEX job_run_live_idx ON job_run (overlap_key) WHERE outcome IN ('queued', 'running');
 CREATE INDEX job_run_scan_idx ON job_run (scan_id) WHERE scan_id IS NOT NULL;

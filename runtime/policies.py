@@ -30,6 +30,13 @@ class ActivityPolicy(TypedDict, total=False):
     cancellation_type: ActivityCancellationType
 
 
+class LocalPolicy(TypedDict):
+    """The same of a local activity, which cannot heartbeat."""
+
+    start_to_close_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
 RECORD: Final[ActivityPolicy] = {
     # A row or two in PostgreSQL. Retried for as long as a database may be away, since a scan that
     # cannot record its end is a scan that looks stuck.
@@ -41,6 +48,12 @@ RECORD: Final[ActivityPolicy] = {
         maximum_interval=timedelta(seconds=15),
         non_retryable_error_types=PERMANENT_ERRORS,
     ),
+}
+
+PROMPT: Final[LocalPolicy] = {
+    # The same row or two, tried once within the workflow task, which may take ten seconds.
+    "start_to_close_timeout": timedelta(seconds=8),
+    "retry_policy": RetryPolicy(maximum_attempts=1),
 }
 
 ASK_PROVIDER: Final[ActivityPolicy] = {

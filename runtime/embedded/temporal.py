@@ -29,6 +29,8 @@ FLAGS: Final = (
     *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
     *("--dynamic-config-value", "history.timerProcessorMaxPollRPS=2000"),
     *("--dynamic-config-value", "history.visibilityProcessorMaxPollRPS=200"),
+    # Schedules due at the same time start at 30 a second by default, whatever the machine can do.
+    *("--dynamic-config-value", "worker.schedulerNamespaceStartWorkflowRPS=1000"),
     # Partitions spread a queue over several servers; here they only forward tasks to each other.
     *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
     *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),

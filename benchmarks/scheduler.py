@@ -31,7 +31,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +41,7 @@ import asyncpg
 import psutil
 import uvloop
 from temporalio.client import Client, ScheduleActionStartWorkflow
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities import temporal_schedules
 from benchmarks.api import Api, serving
@@ -73,7 +74,7 @@ PART_SECONDS = 540
 AT_ONCE = 16
 SPREAD_SECONDS = 60
 SETTLE_SECONDS = 15
-AFTER_SECONDS = 45
+AFTER_SECONDS = 100
 """After the last of a set is due, before the first of the next is."""
 TRIED, LEAD = 100, 1.5
 """Schedules that are made to see how long that takes, and how much longer others may take."""
@@ -161,8 +162,9 @@ def cpu() -> Counter[str]:
     used: Counter[str] = Counter()
     names = {"temporal": "server", "postgres": "database"}
     for child in psutil.Process().children(recursive=True):
-        times = child.cpu_times()
-        used[names.get(child.name(), "worker")] += times.user + times.system  # type: ignore[assignment]
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            times = child.cpu_times()
+            used[names.get(child.name(), "worker")] += times.user + times.system  # type: ignore[assignment]
     return used
 
 
@@ -232,8 +234,15 @@ async def plain_delays(stack: Stack, plain: Set) -> list[float]:
         handle = stack.client.get_workflow_handle(
             f"{plain.name}/{number}-{due:%Y-%m-%dT%H:%M:%SZ}", result_type=dict[str, float]
         )
-        result: dict[str, float] = await handle.result()
-        return result["began"] - due.timestamp()
+        while True:
+            try:
+                result: dict[str, float] = await handle.result()
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:  # it has not begun yet
+                    raise
+                await asyncio.sleep(1)
+            else:
+                return result["began"] - due.timestamp()
 
     found, _ = await gathered(map(one, range(plain.count)))
     return found

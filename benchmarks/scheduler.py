@@ -23,28 +23,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import math
 import os
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
-import psutil
 import uvloop
-from temporalio.client import Client, ScheduleActionStartWorkflow
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities import temporal_schedules
 from benchmarks.api import Api, serving
+from benchmarks.scheduler_stack import AT_ONCE, PARTS, Stack, cpu, since, stack
 from benchmarks.scheduler_worker import NOTHING
 from contracts.accounts import NewAccount
 from contracts.runs import JobSummary, ReconcileRequest
@@ -53,25 +46,13 @@ from contracts.schedules import (
     CronTrigger,
     IntervalTrigger,
     JobTarget,
-    NewSchedule,
-    StoredSchedule,
-    Target,
-    Trigger,
 )
-from runtime import search_attributes, task_queues, temporal
-from runtime.embedded.children import ChildSpec, running
-from runtime.embedded.postgres import running_postgres
-from runtime.embedded.temporal import running_temporal, without_temporal
-from runtime.settings import Settings
-from storage import accounts, schedules
-from storage.bootstrap import bootstrap
-from storage.database import Database
+from runtime import task_queues
+from runtime.embedded.temporal import without_temporal
+from storage import accounts
 
-ROOT = Path(__file__).parent.parent
-TEMPORAL_PORT, TEMPORAL_UI_PORT = 7760, 7761
 DAY = 86_400
 PART_SECONDS = 540
-AT_ONCE = 16
 SPREAD_SECONDS = 60
 SETTLE_SECONDS = 15
 AFTER_SECONDS = 100
@@ -81,91 +62,6 @@ TRIED, LEAD = 100, 1.5
 IDLE_SECONDS = 60
 PAGE = 50
 PAGES = 100
-PARTS = ("server", "worker", "database")
-
-
-class Stack(NamedTuple):
-    """Servers and a worker, as seen from here."""
-
-    database: Database
-    client: Client
-    url: str
-    data_dir: Path
-    key: str
-    team_id: UUID
-
-    async def add(self, name: str, trigger: Trigger, target: Target) -> StoredSchedule:
-        """The row, committed; then Temporal's schedule, with the row locked: as the API does."""
-        new = NewSchedule(name=name, trigger=trigger, target=target)
-        async with self.database.transaction() as session:
-            made = await schedules.create_schedule(session, self.team_id, new, at=datetime.now(UTC))
-        assert made is not None
-        async with self.database.transaction() as session:
-            locked = await schedules.get_schedule(session, self.team_id, made.id, lock=True)
-            assert await temporal_schedules.put(self.client, locked, self.team_id)
-        return locked
-
-    async def add_plain(self, name: str, trigger: Trigger) -> None:
-        """What anybody would write who has only Temporal: the same times, started directly."""
-        new = NewSchedule(name=name, trigger=trigger, target=JobTarget(job=NOTHING.name))
-        now = datetime.now(UTC)
-        async with self.database.transaction() as session:
-            row = await schedules.create_schedule(session, self.team_id, new, at=now)
-            assert row is not None
-            await schedules.delete_schedule(session, row)
-        ours = temporal_schedules.as_temporal(row)
-        action = ScheduleActionStartWorkflow(
-            "Nothing", {}, id=name, task_queue=task_queues.SCANS, static_summary=name
-        )
-        await self.client.create_schedule(name, dataclasses.replace(ours, action=action))
-
-
-@asynccontextmanager
-async def stack() -> AsyncIterator[Stack]:
-    """Embedded servers and one worker process, gone on exit."""
-    with tempfile.TemporaryDirectory(prefix="scheduler-") as name:
-        folder = Path(name)
-        async with (
-            running_postgres(folder / "postgres") as url,
-            running_temporal(
-                folder / "temporal",
-                port=TEMPORAL_PORT,
-                ui_port=TEMPORAL_UI_PORT,
-                search_attributes=search_attributes.TYPES,
-            ),
-        ):
-            os.environ["CLOUDSWEEP_TEMPORAL_PORT"] = str(TEMPORAL_PORT)
-            key = await bootstrap(url, folder / "admin.key", replace_lost=True)
-            worker = ChildSpec(
-                name="worker",
-                command=[sys.executable, "-m", "benchmarks.scheduler_worker"],
-                environment={
-                    **os.environ,
-                    "CLOUDSWEEP_DATABASE_URL": url,
-                    "PYTHONPATH": str(ROOT),
-                },
-            )
-            database = Database.open(url, pool_size=AT_ONCE)
-            try:
-                async with running(worker, owner=folder, logs=folder / "logs"):
-                    client = await temporal.connect(Settings(temporal_port=TEMPORAL_PORT))
-                    async with database.transaction() as session:
-                        team_id = await schedules.installation(session)
-                    assert key
-                    yield Stack(database, client, url, folder, key, team_id)
-            finally:
-                await database.close()
-
-
-def cpu() -> Counter[str]:
-    """CPU seconds so far of what was started here, by the name of the program."""
-    used: Counter[str] = Counter()
-    names = {"temporal": "server", "postgres": "database"}
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # it has just ended
-            times = child.cpu_times()
-            used[names.get(child.name(), "worker")] += times.user + times.system  # type: ignore[assignment]
-    return used
 
 
 async def gathered(work: Iterable[Any], at_once: int = AT_ONCE) -> tuple[list[Any], float]:
@@ -302,11 +198,11 @@ async def _delays(words: str, seconds: int, count: int) -> None:
         print(f"{'':34}{'p50':>9}{'p99':>9}{'last':>9}   CPU ms a run: {', '.join(PARTS)}")
         before = await _awaited(ours)
         started, work = await our_delays(running_stack, ours)
-        delay_line("run started", started, _since(before))
+        delay_line("run started", started, since(before))
         delay_line("its work began", work)
         before = await _awaited(plain)
         began = await plain_delays(running_stack, plain)
-        delay_line("plain Temporal: workflow began", began, _since(before))
+        delay_line("plain Temporal: workflow began", began, since(before))
         ratios = [
             percentile(started, share) / percentile(began, share) for share in (0.5, 0.99, 1.0)
         ]
@@ -319,12 +215,6 @@ async def _awaited(due: Set) -> Counter[str]:
     before = cpu()
     await until(due.first + timedelta(seconds=due.spread + 5))
     return before
-
-
-def _since(before: Counter[str]) -> Counter[str]:
-    used = cpu()
-    used.subtract(before)
-    return used
 
 
 # ---- size ----
@@ -356,17 +246,15 @@ async def size(many: int) -> None:
             flush=True,
         )
         await asyncio.sleep(2)  # Temporal's list may be a second old
-        for full in (False, True):
-            began = time.perf_counter()
-            done: JobSummary = await running_stack.client.execute_workflow(
-                "ScheduleReconciler",
-                ReconcileRequest(full=full),
-                id=f"reconcile/{uuid4()}",
-                task_queue=task_queues.MAINTENANCE,
-                result_type=JobSummary,
-            )
-            name = "reconciled, each described" if full else "reconciled"
-            print(f"{name}: {time.perf_counter() - began:.1f} s, counts {done.counts}", flush=True)
+        began = time.perf_counter()
+        done: JobSummary = await running_stack.client.execute_workflow(
+            "ScheduleReconciler",
+            ReconcileRequest(),
+            id=f"reconcile/{uuid4()}",
+            task_queue=task_queues.MAINTENANCE,
+            result_type=JobSummary,
+        )
+        print(f"reconciled: {time.perf_counter() - began:.1f} s, did {done.counts}", flush=True)
 
 
 def _far(number: int) -> CronTrigger:
@@ -407,7 +295,7 @@ async def idle(count: int) -> None:
             before, began = cpu(), time.perf_counter()
             await asyncio.sleep(IDLE_SECONDS)
             minutes = (time.perf_counter() - began) / 60
-            used = _since(before)
+            used = since(before)
             shown = [used[part] / minutes for part in PARTS]
             print(
                 f"{made:>12,}" + "".join(f"{each:10.2f}" for each in [*shown, sum(shown)]),

@@ -14,7 +14,7 @@ burst   the same, all due at the same second
 size    schedules made as the API makes them (the row, then Temporal's, with the row locked), then
         listed by the real API over HTTP, page by page, and reconciled: nothing to do
 idle    CPU seconds a minute of server, worker and database without schedules (but for the two
-        defaults, one of which runs each minute), and with schedules that are not due
+        defaults, which run every five minutes), and with schedules that are not due
 
 Bounded: each part has a time limit. CPU is of all processes of a part, this one left out.
 """

@@ -23,6 +23,7 @@ from runtime import policies, search_attributes, task_queues, temporal
 from runtime.exit import leave
 from runtime.logging import configure_logging
 from runtime.settings import Settings, get_settings
+from runtime.version import VERSION
 from runtime.workflow_sandbox import ContextFreeRunner
 from storage.database import Database
 from workflows.catalogue import JOBS, load
@@ -32,7 +33,7 @@ from workflows.schedule_backfill import ScheduleBackfill
 
 PASSED_THROUGH = (
     *("contracts", "runtime", "scanners", "scheduling", "storage", "activities"),
-    "workflows.failures",
+    *("workflows.failures", "workflows.prompt"),
 )
 """Imported once, not once a workflow. The sandbox itself stays on."""
 
@@ -117,6 +118,7 @@ def build_workers(
             max_heartbeat_throttle_interval=policies.HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=policies.HEARTBEAT_THROTTLE,
             graceful_shutdown_timeout=policies.DRAIN,
+            build_id=VERSION,  # by default the SDK hashes every module: a second and a half
         )
         for queue in queues
     ]

@@ -49,12 +49,11 @@ class RunEndActivities:
             ended = await job_runs.end_run(
                 session, end, outcome=outcome, summary=summary, error=error
             )
+            pauses = False
             if ended is not None and schedule is not None:
-                await self._count(session, schedule, ended, error, end.ended_at)
+                pauses = await self._count(session, schedule, ended, error, end.ended_at)
             waiting = await job_runs.next_waiting(session, run.overlap_key)
-            if run.schedule_id is not None:
-                schedule = await schedules.load_schedule(session, run.schedule_id)
-        if schedule is not None and schedule.failures_in_a_row and schedule.paused:
+        if pauses and schedule is not None:
             await self.push(schedule.id)
         return RunClosed(outcome=outcome, next_workflow_id=waiting)
 
@@ -65,20 +64,23 @@ class RunEndActivities:
         run: job_runs.RunRecord,
         error: ScanError | None,
         at: datetime,
-    ) -> None:
-        outcome = run.outcome
-        if outcome in (RunOutcome.COMPLETED, RunOutcome.COMPLETED_WITH_ERRORS):
+    ) -> bool:
+        """Add a run to its schedule's failures, or forgive them; True if that pauses it."""
+        succeeded = run.outcome in (RunOutcome.COMPLETED, RunOutcome.COMPLETED_WITH_ERRORS)
+        if succeeded and schedule.failures_in_a_row:
             await schedules.count_outcome(session, schedule.id, in_a_row=0)
-        if outcome not in FAILURES:
-            return
+        if run.outcome not in FAILURES:
+            return False
         failures = schedule.failures_in_a_row + 1
         counted = {"failed": 1} if run.trigger.counts else {}
         await schedules.count_outcome(session, schedule.id, in_a_row=failures, **counted)
-        if schedule.pause_after_failures and failures >= schedule.pause_after_failures:
-            last = error.message if error else outcome.value
-            note = f"Paused after {failures} failed runs in a row. The last one: {last}"
-            if not schedule.paused:
-                await schedules.set_paused(session, schedule.id, True, note[:500], at=at)
+        limit = schedule.pause_after_failures
+        if schedule.paused or not limit or failures < limit:
+            return False
+        last = error.message if error else run.outcome.value
+        note = f"Paused after {failures} failed runs in a row. The last one: {last}"
+        await schedules.set_paused(session, schedule.id, True, note[:500], at=at)
+        return True
 
     async def record_lost(self, run_id: UUID, lost: RunInTheWay) -> None:
         """End the record of a run whose workflow ended without doing so; its work is ended, too."""

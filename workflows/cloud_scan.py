@@ -37,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
     from runtime import policies, task_queues
     from workflows.failures import is_type, scan_error
     from workflows.merging import Merging
+    from workflows.prompt import promptly
 
 STAGING_LOST = "staging_lost"
 
@@ -93,12 +94,8 @@ class CloudScan:
             scan_id=self._scan_id, regions=begun.regions, home_region=begun.home_region
         )
         discovery, compliance = await asyncio.gather(
-            workflow.execute_activity_method(
-                ScanLifecycleActivities.plan_discovery,
-                planning,
-                task_queue=task_queues.SCANS,
-                summary="Plan the inventory",
-                **policies.RECORD,
+            promptly(
+                ScanLifecycleActivities.plan_discovery, planning, summary="Plan the inventory"
             ),
             workflow.execute_activity_method(
                 ScanLifecycleActivities.plan_compliance,
@@ -217,12 +214,8 @@ class CloudScan:
     async def _end(self, end: ScanEnd) -> ScanSummary:
         """Record the end, then wake the scan that waits for this account."""
         await workflow.wait_condition(workflow.all_handlers_finished)
-        summary = await workflow.execute_activity_method(
-            ScanLifecycleActivities.end_scan,
-            end,
-            task_queue=task_queues.SCANS,
-            summary="Record how the scan ended",
-            **policies.RECORD,
+        summary = await promptly(
+            ScanLifecycleActivities.end_scan, end, summary="Record how the scan ended"
         )
         self._enter(f"Ended: {summary.status}")
         if summary.next_scan_id is not None:

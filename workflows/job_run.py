@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
 from temporalio.exceptions import (
-    ActivityError,
     ApplicationError,
     ChildWorkflowError,
     FailureError,
@@ -36,10 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from contracts.vocabulary import RunOutcome
     from runtime import policies, search_attributes, task_queues
     from workflows.failures import root_cause, scan_error
-
-Owner = TypeVar("Owner")
-Given = TypeVar("Given")
-Answer = TypeVar("Answer")
+    from workflows.prompt import promptly
 
 NOMINAL = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 """Set by Temporal on what a schedule starts: the time it was due."""
@@ -74,8 +69,8 @@ class JobRun:
     async def _admitted(self, asked: RunAsked) -> RunAdmission:
         """Ask until the run may start or is left out; wait, or displace others, in between."""
         while True:
-            admission = await _promptly(
-                RunAdmissionActivities.admit_run, asked, "Decide whether it may run"
+            admission = await promptly(
+                RunAdmissionActivities.admit_run, asked, summary="Decide whether it may run"
             )
             if admission.plan is not None or admission.outcome.ended:
                 return admission
@@ -127,7 +122,7 @@ class JobRun:
             result=result,
             error=scan_error(error) if error and outcome is not RunOutcome.CANCELLED else None,
         )
-        closed = await _promptly(RunEndActivities.close_run, end, "Record how it ended")
+        closed = await promptly(RunEndActivities.close_run, end, summary="Record how it ended")
         self._show(f"Ended: {closed.outcome}")
         if closed.next_workflow_id is not None:
             waiting = workflow.get_external_workflow_handle(closed.next_workflow_id)
@@ -144,26 +139,6 @@ class JobRun:
 
     def _show(self, words: str) -> None:
         workflow.set_current_details(words)
-
-
-async def _promptly(
-    step: Callable[[Owner, Given], Awaitable[Answer]], argument: Given, summary: str
-) -> Answer:
-    """A step of a few milliseconds: in this worker, without a round trip of the server.
-
-    Once only, since each retry of a local activity costs history. Where that fails, as any other
-    activity: retried for as long as a database may be away.
-    """
-    try:
-        return await workflow.execute_local_activity_method(
-            step, argument, summary=summary, **policies.PROMPT
-        )
-    except ActivityError as error:
-        if is_cancelled_exception(error):
-            raise
-    return await workflow.execute_activity_method(
-        step, argument, task_queue=task_queues.SCANS, summary=summary, **policies.RECORD
-    )
 
 
 def _complete(request: RunRequest) -> RunAsked:

@@ -1,0 +1,36 @@
+"""Steps of a few milliseconds, taken in the worker that runs the workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from runtime import policies, task_queues
+
+Owner = TypeVar("Owner")
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
+
+
+async def promptly(
+    step: Callable[[Owner, Given], Awaitable[Answer]], argument: Given, *, summary: str
+) -> Answer:
+    """Run an activity of the queue `scans` here, without a round trip of the server.
+
+    Once only, since each retry of a local activity costs history. Where that fails, as any other
+    activity: retried for as long as a database may be away.
+    """
+    try:
+        return await workflow.execute_local_activity_method(
+            step, argument, summary=summary, **policies.PROMPT
+        )
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+    return await workflow.execute_activity_method(
+        step, argument, task_queue=task_queues.SCANS, summary=summary, **policies.RECORD
+    )

@@ -26,7 +26,7 @@ from contracts.scans import ScanOptions
 from contracts.schedules import CLOUD_SCAN, CloudScanTarget, JobTarget, Target
 from contracts.vocabulary import OverlapPolicy, Role, RunOutcome, RunTrigger
 from runtime import temporal
-from storage import accounts, job_runs, schedules
+from storage import accounts, job_runs, run_history, schedules
 from workflows.catalogue import JOBS
 
 DECISION_SECONDS: Final = 3.0
@@ -167,7 +167,7 @@ async def started(
     while monotonic() < deadline:
         try:
             async with shared.database.transaction() as session:
-                run = await job_runs.get_run(session, team_id, run_id)
+                run = await run_history.get_run(session, team_id, run_id)
         except NotFound:
             await asyncio.sleep(DECISION_LOOK_SECONDS)
         else:
@@ -201,7 +201,7 @@ async def started(
 async def cancel(shared: Services, caller: Caller, run_id: UUID, now: datetime) -> Run:
     """Ask a run to stop; its work is stopped first. Conflict when it has ended."""
     async with shared.database.transaction() as session:
-        run = await job_runs.get_run(session, caller.team_id, run_id)
+        run = await run_history.get_run(session, caller.team_id, run_id)
         await require_right(session, caller, run.job)
     if run.outcome.ended:
         raise Conflict(f"This run has ended already: it is {run.outcome}.")
@@ -211,7 +211,7 @@ async def cancel(shared: Services, caller: Caller, run_id: UUID, now: datetime) 
         async with shared.database.transaction() as session:
             await job_runs.end_run(session, end, outcome=end.outcome, summary=None, error=None)
     async with shared.database.transaction() as session:
-        run = await job_runs.get_run(session, caller.team_id, run_id)
+        run = await run_history.get_run(session, caller.team_id, run_id)
     return shown(shared, [run])[0]
 
 

@@ -13,7 +13,7 @@ from contracts.schedules import ExpiryTrigger, Schedule, ScheduleDefinition, Sto
 from contracts.vocabulary import ScheduleStatus
 from scheduling.times import next_times, occurrences
 from scheduling.words import in_words
-from storage import job_runs
+from storage import job_runs, run_history
 
 NEXT_RUNS: Final = 5
 LATE: Final = timedelta(seconds=15)
@@ -34,7 +34,7 @@ async def shown(shared: Services, found: Sequence[StoredSchedule], now: datetime
     due = {schedule.id: time for schedule in found if (time := newest_due(schedule, now))}
     runs = {schedule_id: run_id_at(schedule_id, time) for schedule_id, time in due.items()}
     async with shared.database.transaction() as session:
-        last = await job_runs.last_runs(session, [schedule.id for schedule in found])
+        last = await run_history.last_runs(session, [schedule.id for schedule in found])
         known = await job_runs.known_runs(session, list(runs.values()))
     late = {schedule_id for schedule_id, run_id in runs.items() if run_id not in known}
     reason = None

@@ -37,17 +37,22 @@ class LocalPolicy(TypedDict):
     retry_policy: RetryPolicy
 
 
+def _retried(first: timedelta, at_most: timedelta) -> RetryPolicy:
+    """Retried after `first`, then after twice as long each time up to `at_most`."""
+    return RetryPolicy(
+        initial_interval=first,
+        backoff_coefficient=2,
+        maximum_interval=at_most,
+        non_retryable_error_types=PERMANENT_ERRORS,
+    )
+
+
 RECORD: Final[ActivityPolicy] = {
     # A row or two in PostgreSQL. Retried for as long as a database may be away, since a scan that
     # cannot record its end is a scan that looks stuck.
     "start_to_close_timeout": timedelta(seconds=30),
     "schedule_to_close_timeout": timedelta(days=2),
-    "retry_policy": RetryPolicy(
-        initial_interval=timedelta(milliseconds=500),
-        backoff_coefficient=2,
-        maximum_interval=timedelta(seconds=15),
-        non_retryable_error_types=PERMANENT_ERRORS,
-    ),
+    "retry_policy": _retried(timedelta(milliseconds=500), timedelta(seconds=15)),
 }
 
 PROMPT: Final[LocalPolicy] = {
@@ -61,12 +66,7 @@ ASK_PROVIDER: Final[ActivityPolicy] = {
     "start_to_close_timeout": timedelta(seconds=90),
     "schedule_to_close_timeout": timedelta(days=2),
     "heartbeat_timeout": timedelta(seconds=20),
-    "retry_policy": RetryPolicy(
-        initial_interval=timedelta(seconds=1),
-        backoff_coefficient=2,
-        maximum_interval=timedelta(seconds=30),
-        non_retryable_error_types=PERMANENT_ERRORS,
-    ),
+    "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
 }
 
 CHECK_CREDENTIALS: Final[ActivityPolicy] = {
@@ -82,12 +82,7 @@ SHARD: Final[ActivityPolicy] = {
     "start_to_close_timeout": timedelta(hours=4),
     "schedule_to_close_timeout": timedelta(hours=24),
     "heartbeat_timeout": timedelta(seconds=20),
-    "retry_policy": RetryPolicy(
-        initial_interval=timedelta(seconds=2),
-        backoff_coefficient=2,
-        maximum_interval=timedelta(minutes=2),
-        non_retryable_error_types=PERMANENT_ERRORS,
-    ),
+    "retry_policy": _retried(timedelta(seconds=2), timedelta(minutes=2)),
     # The workflow records the end only after the scanner's process is gone.
     "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 }
@@ -96,12 +91,7 @@ MERGE: Final[ActivityPolicy] = {
     "start_to_close_timeout": timedelta(minutes=30),
     "schedule_to_close_timeout": timedelta(hours=24),
     "heartbeat_timeout": timedelta(seconds=20),
-    "retry_policy": RetryPolicy(
-        initial_interval=timedelta(seconds=1),
-        backoff_coefficient=2,
-        maximum_interval=timedelta(seconds=30),
-        non_retryable_error_types=PERMANENT_ERRORS,
-    ),
+    "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
 }
 
 DISPLACE: Final[ActivityPolicy] = {
@@ -109,12 +99,7 @@ DISPLACE: Final[ActivityPolicy] = {
     "start_to_close_timeout": timedelta(minutes=15),
     "schedule_to_close_timeout": timedelta(days=2),
     "heartbeat_timeout": timedelta(seconds=20),
-    "retry_policy": RetryPolicy(
-        initial_interval=timedelta(seconds=1),
-        backoff_coefficient=2,
-        maximum_interval=timedelta(seconds=30),
-        non_retryable_error_types=PERMANENT_ERRORS,
-    ),
+    "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
 }
 
 UPKEEP: Final[ActivityPolicy] = {
@@ -122,12 +107,7 @@ UPKEEP: Final[ActivityPolicy] = {
     "start_to_close_timeout": timedelta(minutes=5),
     "schedule_to_close_timeout": timedelta(hours=1),
     "heartbeat_timeout": timedelta(seconds=30),
-    "retry_policy": RetryPolicy(
-        initial_interval=timedelta(seconds=1),
-        backoff_coefficient=2,
-        maximum_interval=timedelta(seconds=30),
-        non_retryable_error_types=PERMANENT_ERRORS,
-    ),
+    "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
 }
 
 HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)

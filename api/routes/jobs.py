@@ -18,7 +18,7 @@ from api.state import Now, Shared
 from contracts.base import Page
 from contracts.jobs import Job, JobInfo
 from contracts.runs import NewRun, Run
-from storage import cursors, job_runs
+from storage import cursors, run_history
 from workflows.catalogue import JOBS
 
 router = APIRouter(prefix=f"{BASE}/jobs", tags=["jobs"])
@@ -82,12 +82,14 @@ async def list_job_runs(
     """The team's runs of a job, newest first, whatever started them."""
     job_control.find_job(name)
     async with shared.database.transaction() as session:
-        page = await job_runs.list_runs(session, caller.team_id, job=[name], **query.model_dump())
+        page = await run_history.list_runs(
+            session, caller.team_id, job=[name], **query.model_dump()
+        )
     return Page(items=job_control.shown(shared, page.items), next_cursor=page.next_cursor)
 
 
 async def _last_run(session: AsyncSession, team_id: UUID, name: str) -> Run | None:
-    page = await job_runs.list_runs(session, team_id, job=[name], limit=1)
+    page = await run_history.list_runs(session, team_id, job=[name], limit=1)
     return page.items[0] if page.items else None
 
 

@@ -15,7 +15,7 @@ from api.routes import BASE
 from api.state import Now, Shared
 from contracts.base import Page
 from contracts.runs import Run
-from storage import job_runs
+from storage import run_history
 
 router = APIRouter(prefix=f"{BASE}/runs", tags=["runs"])
 
@@ -26,7 +26,7 @@ async def list_runs(
 ) -> Page[Run]:
     """The team's runs, newest first: also of times that were skipped, missed or refused."""
     async with shared.database.transaction() as session:
-        page = await job_runs.list_runs(session, caller.team_id, **query.model_dump())
+        page = await run_history.list_runs(session, caller.team_id, **query.model_dump())
     return Page(items=job_control.shown(shared, page.items), next_cursor=page.next_cursor)
 
 
@@ -37,7 +37,7 @@ async def get_run(run_id: UUID, caller: Viewer, shared: Shared) -> Run:
     `scan_id` names the scan that it started.
     """
     async with shared.database.transaction() as session:
-        run = await job_runs.get_run(session, caller.team_id, run_id)
+        run = await run_history.get_run(session, caller.team_id, run_id)
     return job_control.shown(shared, [run])[0]
 
 

@@ -25,7 +25,7 @@ from contracts.schedules import (
     SchedulePreview,
     ScheduleTriggerNow,
 )
-from storage import job_runs, schedules
+from storage import run_history, schedules
 
 router = APIRouter(prefix=f"{BASE}/schedules", tags=["schedules"])
 
@@ -190,7 +190,7 @@ async def list_schedule_runs(
     """What became of each of its times, newest first: also those skipped, missed and refused."""
     async with shared.database.transaction() as session:
         await schedules.get_schedule(session, caller.team_id, schedule_id)
-        page = await job_runs.list_runs(
+        page = await run_history.list_runs(
             session, caller.team_id, schedule_id=[schedule_id], **query.model_dump()
         )
     return Page(items=job_control.shown(shared, page.items), next_cursor=page.next_cursor)

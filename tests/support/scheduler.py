@@ -31,7 +31,7 @@ from contracts.schedules import JobTarget, NewSchedule, StoredSchedule
 from contracts.vocabulary import OverlapPolicy, RunOutcome, RunTrigger
 from runtime import task_queues
 from runtime.settings import Settings
-from storage import job_runs, schedules
+from storage import run_history, schedules
 from storage.database import Database
 from storage.keys import create_team
 from tests.support.pretend_job import Pretend, PretendJob
@@ -207,7 +207,7 @@ class SchedulerLab:
         cursor = None
         async with self.database.transaction() as session:
             while True:
-                page = await job_runs.list_runs(
+                page = await run_history.list_runs(
                     session, self.team_id, schedule_id=[schedule_id], limit=200, cursor=cursor
                 )
                 found += page.items

@@ -19,6 +19,7 @@ from commands import (
     scans,
     schedules,
     stack,
+    vulnerabilities,
 )
 from commands.client import WRONG_USAGE, Failure
 from commands.output import complain
@@ -44,6 +45,7 @@ app.add_typer(jobs.app, name="job")
 app.add_typer(runs.app, name="run")
 app.add_typer(items.app, name="item")
 app.add_typer(findings.app, name="finding")
+app.add_typer(vulnerabilities.app, name="vuln")
 app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")
 app.add_typer(keys.app, name="key")

@@ -19,6 +19,7 @@ from activities.run_endings import RunEndActivities
 from activities.scan_lifecycle import ScanLifecycleActivities
 from activities.schedule_upkeep import ScheduleUpkeepActivities
 from activities.shards import ShardActivities
+from activities.vulnerability_syncs import VulnerabilitySyncActivities
 from runtime import policies, search_attributes, task_queues, temporal
 from runtime.exit import leave
 from runtime.logging import configure_logging
@@ -30,6 +31,7 @@ from workflows.catalogue import JOBS, load
 from workflows.defaults import keep_defaults
 from workflows.job_run import JobRun
 from workflows.schedule_backfill import ScheduleBackfill
+from workflows.vulnerability_sync import VulnerabilitySync
 
 PASSED_THROUGH = (
     *("contracts", "runtime", "scanners", "scheduling", "storage", "activities"),
@@ -61,6 +63,7 @@ def registrations(
     endings = RunEndActivities(database, client)
     admission = RunAdmissionActivities(database, endings, JOBS)
     upkeep = ScheduleUpkeepActivities(database, client, admission, endings)
+    syncs = VulnerabilitySyncActivities(database)
     jobs = {
         queue: [load(job) for job in JOBS.values() if job.queue == queue]
         for queue in task_queues.SLOTS
@@ -82,7 +85,15 @@ def registrations(
         ),
         task_queues.DISCOVERY: Registration([], [shards.discover_shard]),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
-        task_queues.SYNC: Registration([], [shards.merge_shards]),
+        task_queues.SYNC: Registration(
+            [*jobs[task_queues.SYNC], VulnerabilitySync],
+            [
+                shards.merge_shards,
+                syncs.plan_teams,
+                syncs.plan_accounts,
+                syncs.sync_account,
+            ],
+        ),
         task_queues.MAINTENANCE: Registration(
             jobs[task_queues.MAINTENANCE],
             [

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from activities.engine_state import how_it_ended
 from activities.failures import as_application_error
 from activities.progress import heartbeating
+from activities.sync_starts import ask_for_sync_soon
 from contracts.accounts import Account, AccountCheck, AccountRef, CloudIdentity
 from contracts.errors import (
     CloudsweepError,
@@ -231,9 +232,16 @@ class ScanLifecycleActivities:
 
     @activity.defn
     async def end_scan(self, end: ScanEnd) -> ScanSummary:
-        """Record how the scan ended, give the account back, name the scan that waits for it."""
+        """Record how the scan ended, give the account back, name the scan that waits for it.
+
+        What it found becomes vulnerabilities at once; should Temporal not take that, the next
+        scheduled sync does it.
+        """
         async with self._database.transaction() as session:
-            return await scan_state.end_scan(session, end, at=_now())
+            summary = await scan_state.end_scan(session, end, at=_now())
+            scan = await scan_state.load_scan(session, end.scan_id)
+        await ask_for_sync_soon(self._client, scan.team_id)
+        return summary
 
 
 def _now() -> datetime:

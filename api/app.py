@@ -28,6 +28,7 @@ from api.routes import (
     scans,
     schedules,
     tracked_items,
+    vulnerabilities,
 )
 from api.state import Services
 from runtime.settings import Settings, get_settings
@@ -58,7 +59,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(accounts.router)
     app.include_router(scans.router)
     app.include_router(scan_events.router)
-    for module in (schedules, jobs, runs, tracked_items, findings, resources, checks, keys):
+    for module in (schedules, jobs, runs, tracked_items, findings, vulnerabilities):
+        app.include_router(module.router)
+    for module in (resources, checks, keys):
         app.include_router(module.router)
     for module in (health, metrics):
         app.include_router(module.router)

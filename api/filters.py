@@ -30,6 +30,7 @@ from contracts.vocabulary import (
     Severity,
     TriggerKind,
 )
+from contracts.vulnerabilities import VulnerabilityFilter
 
 VALUES_LIMIT = 100
 
@@ -82,6 +83,25 @@ class FindingQuery(CommaLists, FindingFilter):
 
 class FindingListQuery(FindingQuery, PageQuery):
     """One page of findings."""
+
+
+class VulnerabilityQuery(CommaLists, VulnerabilityFilter):
+    """The filters of vulnerabilities and of their summary."""
+
+    account_id: list[UUID] | None = Field(None, description="Accounts they are in.")
+    owner: list[Word] | None = Field(None, description="Whose they are.")
+    weakness: list[Word] | None = Field(None, description="Checks or CVEs.")
+    q: Search | None = Field(None, description="Text in weakness, title or resource.")
+
+    def filter(self) -> VulnerabilityFilter:
+        """The contract alone, without what only the query string has."""
+        return VulnerabilityFilter(
+            **{name: getattr(self, name) for name in VulnerabilityFilter.model_fields}
+        )
+
+
+class VulnerabilityListQuery(VulnerabilityQuery, PageQuery):
+    """One page of vulnerabilities."""
 
 
 class ResourceListQuery(CommaLists, ResourceFilter, PageQuery):

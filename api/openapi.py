@@ -46,6 +46,7 @@ TAGS: Final = [
     {"name": "runs", "description": "Every time that a job was due, and what became of it."},
     {"name": "tracked items", "description": "What expires one day; schedules act before it does."},
     {"name": "findings", "description": "What the scans found, in its current state."},
+    {"name": "vulnerabilities", "description": "What people work on, made of the findings."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},
     {"name": "keys", "description": "Who may call this API."},

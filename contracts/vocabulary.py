@@ -117,6 +117,43 @@ class FindingTransition(StrEnum):
     REOPENED = "reopened"  # was resolved; now fails again
 
 
+class VulnerabilityStatus(StrEnum):
+    """Where a vulnerability stands. What a person decided stays until it expires or is undone."""
+
+    OPEN = "open"
+    IN_PROGRESS = "in_progress"
+    ACCEPTED = "accepted"
+    FALSE_POSITIVE = "false_positive"
+    CLOSED = "closed"
+
+    @property
+    def needs_work(self) -> bool:
+        """True while somebody has to act, so that it has a due date."""
+        return self in (VulnerabilityStatus.OPEN, VulnerabilityStatus.IN_PROGRESS)
+
+
+class VulnerabilityTransition(StrEnum):
+    """What happened to a vulnerability."""
+
+    OPENED = "opened"  # first detected
+    CHANGED = "changed"  # severity or occurrences differ
+    CLOSED = "closed"  # no occurrence is open any more
+    REOPENED = "reopened"  # detected again, or a decision was undone or expired
+    ASSIGNED = "assigned"
+    COMMENTED = "commented"
+    IN_PROGRESS = "in_progress"
+    ACCEPTED = "accepted"
+    FALSE_POSITIVE = "false_positive"
+
+
+class SlaState(StrEnum):
+    """How a due date stands: far away, within the next days, passed."""
+
+    ON_TRACK = "on_track"
+    DUE_SOON = "due_soon"
+    BREACHED = "breached"
+
+
 class ErrorClass(StrEnum):
     """Why an API call of a scanner failed."""
 

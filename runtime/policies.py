@@ -110,6 +110,19 @@ UPKEEP: Final[ActivityPolicy] = {
     "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
 }
 
+SYNC: Final[ActivityPolicy] = {
+    # One account: seconds for a hundred thousand findings, minutes for many millions.
+    "start_to_close_timeout": timedelta(minutes=30),
+    "schedule_to_close_timeout": timedelta(hours=2),
+    "heartbeat_timeout": timedelta(seconds=20),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=30),
+        non_retryable_error_types=PERMANENT_ERRORS,
+    ),
+}
+
 HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)
 """Cancellation arrives only through a heartbeat: no longer than this between two that are sent."""
 
@@ -142,6 +155,15 @@ cannot, it looks again after this time."""
 
 BACKFILL_IN_FLIGHT: Final = 20
 """Runs of one backfill at a time, where its overlap policy lets them run together."""
+
+SYNC_PAGE: Final = 100
+"""Accounts that one step of a team's sync plans, and teams that one step of all syncs does."""
+
+ACCOUNTS_SYNCED_AT_ONCE: Final = 2
+"""Of one team: each is a few statements that keep one core of PostgreSQL busy."""
+
+TEAMS_SYNCED_AT_ONCE: Final = 4
+"""Teams in the sliding window of a sync of all of them."""
 
 SWEEP_BATCH: Final = 200
 """Targets that one step of the expiry sweep starts."""

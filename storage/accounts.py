@@ -154,6 +154,10 @@ _DELETIONS = (
     "DELETE FROM finding USING check_coverage AS place"
     " WHERE place.account_id = :account_id AND place.id = finding.coverage_id",
     "DELETE FROM check_coverage WHERE account_id = :account_id",
+    "DELETE FROM vulnerability_event AS event USING vulnerability"
+    " WHERE vulnerability.account_id = :account_id AND event.vulnerability_id = vulnerability.id",
+    "DELETE FROM vulnerability_occurrence WHERE account_id = :account_id",
+    "DELETE FROM vulnerability WHERE account_id = :account_id",
     "DELETE FROM type_coverage WHERE account_id = :account_id",
     "DELETE FROM resource WHERE account_id = :account_id",
 )

@@ -12,10 +12,12 @@ from contracts.jobs import Job, JobScope
 from contracts.runs import ReconcileRequest
 from contracts.scans import NewScan
 from contracts.schedules import CLOUD_SCAN, IntervalTrigger, Timing
+from contracts.vulnerabilities import NewSync
 from runtime import task_queues
 
 RECONCILER: Final = "schedule_reconciler"
 EXPIRY_SWEEP: Final = "expiry_sweep"
+VULNERABILITY_SYNC: Final = "vulnerability_sync"
 
 _ENTRIES: Final = (
     Job(
@@ -52,6 +54,16 @@ _ENTRIES: Final = (
         scope=JobScope.INSTALLATION,
         timeout=timedelta(hours=1),
         default=Timing(trigger=IntervalTrigger(every_seconds=300)),
+    ),
+    Job(
+        name=VULNERABILITY_SYNC,
+        description="Bring the vulnerabilities of every team to what its findings say.",
+        workflow="workflows.vulnerability_sync_all:VulnerabilitySyncAll",
+        queue=task_queues.SYNC,
+        params=NewSync,
+        scope=JobScope.INSTALLATION,
+        timeout=timedelta(hours=6),
+        default=Timing(trigger=IntervalTrigger(every_seconds=900)),
     ),
 )
 

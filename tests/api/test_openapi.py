@@ -23,6 +23,8 @@ STABLE = {
     "backfill_schedule", "list_schedule_runs", "list_jobs", "get_job", "run_job", "list_job_runs",
     "list_runs", "get_run", "cancel_run", "create_tracked_item", "list_tracked_items",
     "get_tracked_item", "change_tracked_item", "delete_tracked_item",
+    "list_vulnerabilities", "summarize_vulnerabilities", "get_vulnerability",
+    "sync_vulnerabilities",
 }  # fmt: skip
 
 

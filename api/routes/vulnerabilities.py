@@ -1,0 +1,71 @@
+"""Vulnerabilities: list, count, show, sync."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, status
+
+from api import vulnerability_engine
+from api.auth import Operator, Viewer
+from api.filters import VulnerabilityListQuery, VulnerabilityQuery
+from api.problems import described
+from api.routes import BASE
+from api.state import EngineOf, Now, Session
+from contracts.base import Page
+from contracts.vulnerabilities import (
+    NewSync,
+    SyncStarted,
+    Vulnerability,
+    VulnerabilityDetail,
+    VulnerabilitySummary,
+)
+from storage import vulnerabilities
+
+router = APIRouter(prefix=f"{BASE}/vulnerabilities", tags=["vulnerabilities"])
+
+
+@router.get("", responses=described(), summary="List vulnerabilities")
+async def list_vulnerabilities(
+    query: Annotated[VulnerabilityListQuery, Query()], caller: Viewer, session: Session, now: Now
+) -> Page[Vulnerability]:
+    """One weakness on one asset each, whichever scanners report it; worst first."""
+    return await vulnerabilities.list_vulnerabilities(
+        session, caller.team_id, query.filter(), at=now, limit=query.limit, cursor=query.cursor
+    )
+
+
+@router.get("/summary", responses=described(), summary="Count vulnerabilities")
+async def summarize_vulnerabilities(
+    query: Annotated[VulnerabilityQuery, Query()], caller: Viewer, session: Session, now: Now
+) -> VulnerabilitySummary:
+    """Counts by status, severity and SLA state, under the filters of the list."""
+    return await vulnerabilities.summarize_vulnerabilities(
+        session, caller.team_id, query.filter(), at=now
+    )
+
+
+@router.post(
+    "/sync",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=described(413),
+    summary="Sync vulnerabilities now",
+)
+async def sync_vulnerabilities(new: NewSync, caller: Operator, engine: EngineOf) -> SyncStarted:
+    """Bring the team's vulnerabilities to what its findings say. A sync runs after each scan and
+    every 15 minutes anyway; `full` also looks at what did not change. Two at once are one.
+    """
+    return SyncStarted(
+        workflow_id=await vulnerability_engine.start_sync(engine, caller.team_id, new)
+    )
+
+
+@router.get("/{vulnerability_id}", responses=described(404), summary="Show a vulnerability")
+async def get_vulnerability(
+    vulnerability_id: UUID, caller: Viewer, session: Session, now: Now
+) -> VulnerabilityDetail:
+    """One vulnerability with the findings that it is made of, and its history of transitions."""
+    return await vulnerabilities.get_vulnerability(
+        session, caller.team_id, vulnerability_id, at=now
+    )

@@ -1,0 +1,47 @@
+"""What makes findings of several sources one vulnerability: the rule of each source, one table.
+
+A vulnerability is a weakness on an asset. The asset is a resource of an account; the weakness is
+what the source's rule makes of the check.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final
+
+
+class Rule(StrEnum):
+    """What a source's check ids say of the weakness."""
+
+    CHECK = "check"  # the check is the weakness
+    CVE = "cve"  # the CVE that the check id holds, in upper case; the check id where it holds none
+
+
+RULES: Final[dict[str, Rule]] = {
+    "prowler": Rule.CHECK,
+    "import": Rule.CHECK,
+    "trivy": Rule.CVE,
+    "nuclei": Rule.CVE,
+}
+"""Source -> rule. A source that is not here has the rule CHECK."""
+
+CVE: Final = "CVE-[0-9]{4}-[0-9]{4,}"
+
+
+def weakness(source: str, check_id: str) -> str:
+    """The weakness that a check of a source finds."""
+    if RULES.get(source) is Rule.CVE:
+        found = re.search(CVE, check_id.upper())
+        return found[0] if found else check_id
+    return check_id
+
+
+def weakness_sql(place: str) -> str:
+    """The same of a row with `source` and `check_id`, in SQL."""
+    sources = ", ".join(f"'{source}'" for source, rule in RULES.items() if rule is Rule.CVE)
+    return (
+        f"CASE WHEN {place}.source IN ({sources})"
+        f" THEN coalesce(substring(upper({place}.check_id) FROM '{CVE}'), {place}.check_id)"
+        f" ELSE {place}.check_id END"
+    )

@@ -1,0 +1,70 @@
+"""`cloudsweep vuln`: the API's words, for people and for machines."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from contracts.vocabulary import FindingStatus
+from storage.database import Database
+from tests.api.conftest import Team
+from tests.api.stored import make_account, observed, store_scan
+from tests.api.test_vulnerabilities import sync
+from tests.cli.conftest import InProcess
+
+
+@pytest.fixture
+async def account(database: Database, team: Team) -> UUID:
+    """An account with three vulnerabilities, one of them closed."""
+    account = await make_account(database, team.id)
+    for status in (FindingStatus.FAIL, FindingStatus.PASS):
+        await store_scan(
+            database, team.id, account,
+            [
+                observed("s3_bucket_public_access", "assets\x1b[31m"),
+                observed("iam_user_mfa", "alice"),
+                observed("iam_user_mfa", "bob", status),
+            ],
+        )  # fmt: skip
+        await sync(database, team.id, account)
+    return account
+
+
+async def test_those_in_work_are_listed_and_others_by_filter(
+    in_process: InProcess, account: UUID
+) -> None:
+    ran = await in_process("vuln list", COLUMNS="120")
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("SEVERITY")
+    assert len(lines) == 3
+    assert "critical" in lines[1]
+    assert "in " in lines[1]
+    assert "\x1b" not in ran.out
+    closed = (await in_process("vuln list --status closed --json")).json["items"]
+    assert [item["resource_uid"] for item in closed] == ["arn:aws:iam:::bob"]
+    assert (
+        len((await in_process("vuln list --json --account production -q ALICE")).json["items"]) == 1
+    )
+    assert "No vulnerabilities" in (await in_process("vuln list --sla breached")).err
+
+
+async def test_one_is_shown_by_a_part_of_its_id(in_process: InProcess, account: UUID) -> None:
+    (item,) = (await in_process("vuln list --status closed --json")).json["items"]
+    ran = await in_process(f"vuln show {item['id'][-8:]}")
+    assert ran.code == 0
+    for words in ("IAM users have MFA", "arn:aws:iam:::bob", "opened", "closed", "fixed", "sync"):
+        assert words in ran.out
+    assert (await in_process("vuln show ffffffff")).code == 2
+
+
+async def test_a_summary_counts(in_process: InProcess, account: UUID) -> None:
+    ran = await in_process("vuln summary")
+    assert ran.out.startswith("3 vulnerabilities")
+    assert "on_track" in ran.out
+    assert (await in_process("vuln summary --json")).json["status"] == {"open": 2, "closed": 1}
+
+
+async def test_a_sync_is_asked_for(in_process: InProcess, team: Team) -> None:
+    ran = await in_process("vuln sync --full --json")
+    assert ran.json == {"workflow_id": f"sync/{team.id}"}

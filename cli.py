@@ -9,17 +9,18 @@ import typer
 
 from commands import (
     accounts,
+    decisions,
     findings,
     inventory,
     items,
     jobs,
     keys,
+    mute_rules,
     runs,
     scanners,
     scans,
     schedules,
     stack,
-    vulnerabilities,
 )
 from commands.client import WRONG_USAGE, Failure
 from commands.output import complain
@@ -45,7 +46,8 @@ app.add_typer(jobs.app, name="job")
 app.add_typer(runs.app, name="run")
 app.add_typer(items.app, name="item")
 app.add_typer(findings.app, name="finding")
-app.add_typer(vulnerabilities.app, name="vuln")
+app.add_typer(decisions.app, name="vuln")
+app.add_typer(mute_rules.app, name="mute")
 app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")
 app.add_typer(keys.app, name="key")

@@ -22,6 +22,7 @@ from api.routes import (
     jobs,
     keys,
     metrics,
+    mute_rules,
     resources,
     runs,
     scan_events,
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_tags=openapi.TAGS,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # an address that does not exist is a 404, as our own
         lifespan=_lifespan,
         dependencies=[Depends(refuse_unknown_parameters)],
         generate_unique_id_function=openapi.operation_id,
@@ -59,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(accounts.router)
     app.include_router(scans.router)
     app.include_router(scan_events.router)
-    for module in (schedules, jobs, runs, tracked_items, findings, vulnerabilities):
+    for module in (schedules, jobs, runs, tracked_items, findings, vulnerabilities, mute_rules):
         app.include_router(module.router)
     for module in (resources, checks, keys):
         app.include_router(module.router)

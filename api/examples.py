@@ -173,3 +173,45 @@ ITEMS: Final[dict[str, Example]] = {
         },
     },
 }
+
+DECISIONS: Final[dict[str, Example]] = {
+    "accept": {
+        "summary": "Accept the risk for a time",
+        "value": {
+            "action": "accept",
+            "reason": "The bucket holds press pictures only.",
+            "until": "2099-06-30T12:00:00Z",
+        },
+    },
+    "false_positive": {
+        "summary": "It is none",
+        "value": {"action": "false_positive", "reason": "The port is closed by the firewall."},
+    },
+    "assign": {"summary": "Say whose it is", "value": {"action": "assign", "owner": "platform"}},
+    "in_progress": {"summary": "Begin", "value": {"action": "in_progress"}},
+    "comment": {
+        "summary": "Add to the history",
+        "value": {"action": "comment", "comment": "Waits for the next release."},
+    },
+    "reopen": {
+        "summary": "Undo what was decided",
+        "value": {"action": "reopen", "reason": "The bucket is used by the shop now."},
+    },
+}
+
+MUTE_RULES: Final[dict[str, Example]] = {
+    "sandbox": {
+        "summary": "Whatever is tagged as a test",
+        "value": {"tag": "env:test", "reason": "Test resources live for an hour."},
+    },
+    "check": {
+        "summary": "One check on some resources, until a migration is over",
+        "value": {
+            "check_id": "s3_bucket_default_encryption",
+            "resource": "arn:aws:s3:::press-*",
+            "region": "eu-west-1",
+            "reason": "Replaced in spring.",
+            "until": "2099-04-01T00:00:00Z",
+        },
+    },
+}

@@ -47,6 +47,7 @@ TAGS: Final = [
     {"name": "tracked items", "description": "What expires one day; schedules act before it does."},
     {"name": "findings", "description": "What the scans found, in its current state."},
     {"name": "vulnerabilities", "description": "What people work on, made of the findings."},
+    {"name": "mute rules", "description": "Findings that nobody has to act on, and why."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},
     {"name": "keys", "description": "Who may call this API."},

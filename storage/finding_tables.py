@@ -70,6 +70,12 @@ class FindingRow(Base):
         ),
         # For merging, and for what matches few. Few distinct keys: these take a few bytes a row.
         Index("finding_place_idx", "coverage_id", "severity", "status", "state"),
+        # The few that a person decided about.
+        Index(
+            "finding_held_idx",
+            "coverage_id",
+            postgresql_where=text("state IN ('muted', 'accepted')"),
+        ),
         Index("finding_time_idx", "team_id", "severity", "first_seen_at"),
         Index("finding_resource_idx", "resource_hash"),
         Index("finding_scan_idx", "first_scan_id", "severity"),

@@ -125,6 +125,11 @@ async def authenticate(session: AsyncSession, secret: str, *, at: datetime) -> C
     return Caller(key_id=row.id, team_id=row.team_id, role=Role(row.role))
 
 
+async def key_name(session: AsyncSession, key_id: UUID) -> str:
+    """What people call a key: who did something, in histories."""
+    return str(await session.scalar(select(KeyRow.name).where(KeyRow.id == key_id)))
+
+
 async def _note_use(session: AsyncSession, key_id: UUID, at: datetime) -> None:
     due = or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at <= at - USED_EVERY)
     # Skipping a locked row: calls with one key at the same time do not wait for each other.

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.sla import SlaPolicy
-from contracts.vocabulary import SlaState
+from contracts.vocabulary import Severity, SlaState
 from storage.vulnerability_tables import SlaPolicyRow
 
 DUE_SOON: Final = timedelta(days=3)
@@ -33,6 +33,12 @@ def sla_state(due_at: datetime | None, at: datetime) -> SlaState | None:
     if due_at <= at:
         return SlaState.BREACHED
     return SlaState.DUE_SOON if due_at <= at + DUE_SOON else SlaState.ON_TRACK
+
+
+def due_date(policy: SlaPolicy, severity: Severity, clock: datetime) -> datetime | None:
+    """When what has this severity is due, if its clock started then; None: never."""
+    days: int | None = getattr(policy.days, severity.value)
+    return None if days is None else clock + timedelta(days=days)
 
 
 def due_sql(status: str, severity: str, clock: str) -> str:

@@ -1,19 +1,20 @@
-"""Vulnerabilities: list, count, show, sync."""
+"""Vulnerabilities: list, count, show, decide, sync."""
 
 from __future__ import annotations
 
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Body, Query, status
 
-from api import vulnerability_engine
+from api import examples, vulnerability_engine
 from api.auth import Operator, Viewer
 from api.filters import VulnerabilityListQuery, VulnerabilityQuery
 from api.problems import described
 from api.routes import BASE
 from api.state import EngineOf, Now, Session
 from contracts.base import Page
+from contracts.decisions import Decision
 from contracts.vulnerabilities import (
     NewSync,
     SyncStarted,
@@ -21,7 +22,7 @@ from contracts.vulnerabilities import (
     VulnerabilityDetail,
     VulnerabilitySummary,
 )
-from storage import vulnerabilities
+from storage import decisions, keys, vulnerabilities
 
 router = APIRouter(prefix=f"{BASE}/vulnerabilities", tags=["vulnerabilities"])
 
@@ -66,6 +67,29 @@ async def get_vulnerability(
     vulnerability_id: UUID, caller: Viewer, session: Session, now: Now
 ) -> VulnerabilityDetail:
     """One vulnerability with the findings that it is made of, and its history of transitions."""
+    return await vulnerabilities.get_vulnerability(
+        session, caller.team_id, vulnerability_id, at=now
+    )
+
+
+@router.post(
+    "/{vulnerability_id}/decisions",
+    responses=described(404, 409, 413),
+    summary="Decide about a vulnerability",
+)
+async def decide_vulnerability(
+    vulnerability_id: UUID,
+    decision: Annotated[Decision, Body(openapi_examples=examples.DECISIONS)],
+    caller: Operator,
+    session: Session,
+    now: Now,
+) -> VulnerabilityDetail:
+    """Assign an owner, comment, begin work, accept the risk until a time, call it a false positive,
+    or reopen. What is accepted or a false positive leaves the counts of open findings, stays
+    visible as `state=accepted`, and no scan changes that. All of it lands in the history.
+    """
+    who = await keys.key_name(session, caller.key_id)
+    await decisions.decide(session, caller.team_id, vulnerability_id, decision, who=who, at=now)
     return await vulnerabilities.get_vulnerability(
         session, caller.team_id, vulnerability_id, at=now
     )

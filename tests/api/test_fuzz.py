@@ -51,6 +51,7 @@ FIELDS = [
     *("account_id", "services", "checks", "frameworks", "discovery", "compliance"),
     *("target", "trigger", "overlap", "catchup_seconds", "jitter_seconds", "starts_at", "ends_at"),
     *("max_runs", "exclude", "pause_after_failures", "paused", "note", "params", "start", "end"),
+    *("action", "reason", "until", "comment", "check_id", "resource", "region", "tag", "full"),
     *("rerun", "dry_run", "kind", "owner", "expires_at", "lead_seconds", "attributes"),
 ]
 BODIES = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6) | JSON

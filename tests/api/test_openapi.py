@@ -24,7 +24,8 @@ STABLE = {
     "list_runs", "get_run", "cancel_run", "create_tracked_item", "list_tracked_items",
     "get_tracked_item", "change_tracked_item", "delete_tracked_item",
     "list_vulnerabilities", "summarize_vulnerabilities", "get_vulnerability",
-    "sync_vulnerabilities",
+    "sync_vulnerabilities", "decide_vulnerability", "preview_mute_rule", "create_mute_rule",
+    "list_mute_rules", "get_mute_rule", "delete_mute_rule",
 }  # fmt: skip
 
 

@@ -68,3 +68,34 @@ async def test_a_summary_counts(in_process: InProcess, account: UUID) -> None:
 async def test_a_sync_is_asked_for(in_process: InProcess, team: Team) -> None:
     ran = await in_process("vuln sync --full --json")
     assert ran.json == {"workflow_id": f"sync/{team.id}"}
+
+
+async def test_people_decide(in_process: InProcess, account: UUID) -> None:
+    (item,) = (await in_process("vuln list -q alice --json")).json["items"]
+    which = item["id"][-8:]
+    assert (await in_process(f"vuln assign {which} platform --json")).json["owner"] == "platform"
+    ran = await in_process(f"vuln comment {which}", "Waits for SSO.")
+    assert "Waits for SSO." in ran.out
+    assert (await in_process(f"vuln begin {which} --json")).json["status"] == "in_progress"
+    accepted = await in_process(
+        f"vuln accept {which} --json --until 2099-01-01 --reason", "It is known."
+    )
+    assert accepted.json["accepted_until"] == "2099-01-01T00:00:00Z"
+    assert (await in_process(f"vuln reopen {which} --json")).json["status"] == "open"
+    ran = await in_process(f"vuln false-positive {which} --reason", "It is none.")
+    assert "false_positive" in ran.out
+    refused = await in_process(f"vuln begin {which}")
+    assert (refused.code, "Reopen it first." in refused.err) == (1, True)
+
+
+async def test_a_mute_rule_is_previewed_added_listed_and_removed(
+    in_process: InProcess, account: UUID
+) -> None:
+    options = "--check-id iam_user_mfa --account production"
+    assert "1 open findings in 1 accounts" in (await in_process(f"mute preview {options}")).out
+    added = await in_process(f"mute add {options} --expires 2099-01-01 --json --reason", "SSO.")
+    assert added.json["until"] == "2099-01-01T00:00:00Z"
+    assert "SSO." in (await in_process("mute list")).out
+    removed = await in_process(f"mute remove {added.json['id'][-8:]}")
+    assert "check_id iam_user_mfa" in removed.out
+    assert "No mute rules" in (await in_process("mute list")).err

@@ -82,6 +82,29 @@ CREATE TABLE vulnerability_cursor (
 
 CREATE INDEX vulnerability_cursor_team_idx ON vulnerability_cursor (team_id);
 
+CREATE TABLE mute_rule (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    team_id uuid NOT NULL,
+    check_id text,
+    resource text,
+    region text,
+    tag text,
+    account_id uuid,
+    reason text NOT NULL,
+    until timestamptz,
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL,
+    enabled boolean NOT NULL,
+    CONSTRAINT mute_rule_pkey PRIMARY KEY (id),
+    CONSTRAINT mute_rule_team_id_fkey FOREIGN KEY (team_id) REFERENCES team (id),
+    CONSTRAINT mute_rule_account_id_fkey FOREIGN KEY (account_id)
+        REFERENCES account (id) ON DELETE CASCADE
+);
+
+CREATE INDEX mute_rule_team_idx ON mute_rule (team_id, id);
+
+CREATE INDEX finding_held_idx ON finding (coverage_id) WHERE state IN ('muted', 'accepted');
+
 CREATE TABLE sla_policy (
     team_id uuid NOT NULL,
     days jsonb NOT NULL,
@@ -94,7 +117,13 @@ CREATE TABLE sla_policy (
 """
 
 DROPPED = (
-    *("sla_policy", "vulnerability_cursor", "vulnerability_event", "vulnerability_occurrence"),
+    *(
+        "mute_rule",
+        "sla_policy",
+        "vulnerability_cursor",
+        "vulnerability_event",
+        "vulnerability_occurrence",
+    ),
     "vulnerability",
 )
 
@@ -107,5 +136,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Forget every vulnerability and what was decided about it."""
+    op.get_bind().exec_driver_sql("DROP INDEX finding_held_idx")
     for table in DROPPED:
         op.get_bind().exec_driver_sql(f"DROP TABLE {table}")

@@ -20,6 +20,7 @@ from commands import (
     scanners,
     scans,
     schedules,
+    sla,
     stack,
 )
 from commands.client import WRONG_USAGE, Failure
@@ -48,6 +49,7 @@ app.add_typer(items.app, name="item")
 app.add_typer(findings.app, name="finding")
 app.add_typer(decisions.app, name="vuln")
 app.add_typer(mute_rules.app, name="mute")
+app.add_typer(sla.app, name="sla")
 app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")
 app.add_typer(keys.app, name="key")

@@ -19,6 +19,7 @@ from activities.run_endings import RunEndActivities
 from activities.scan_lifecycle import ScanLifecycleActivities
 from activities.schedule_upkeep import ScheduleUpkeepActivities
 from activities.shards import ShardActivities
+from activities.sla_checks import SlaActivities
 from activities.vulnerability_syncs import VulnerabilitySyncActivities
 from runtime import policies, search_attributes, task_queues, temporal
 from runtime.exit import leave
@@ -101,6 +102,7 @@ def registrations(
                 upkeep.record_missed_runs,
                 upkeep.end_lost_runs,
                 upkeep.start_due_items,
+                SlaActivities(database).check_sla,
             ],
         ),
     }

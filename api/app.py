@@ -28,6 +28,7 @@ from api.routes import (
     scan_events,
     scans,
     schedules,
+    sla,
     tracked_items,
     vulnerabilities,
 )
@@ -61,7 +62,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(accounts.router)
     app.include_router(scans.router)
     app.include_router(scan_events.router)
-    for module in (schedules, jobs, runs, tracked_items, findings, vulnerabilities, mute_rules):
+    for module in (
+        schedules,
+        jobs,
+        runs,
+        tracked_items,
+        findings,
+        vulnerabilities,
+        mute_rules,
+        sla,
+    ):
         app.include_router(module.router)
     for module in (resources, checks, keys):
         app.include_router(module.router)

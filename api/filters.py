@@ -21,6 +21,7 @@ from api.pagination import PageQuery
 from contracts.findings import FindingFilter
 from contracts.resources import ResourceFilter
 from contracts.vocabulary import (
+    NoticeKind,
     Provider,
     RunOutcome,
     RunTrigger,
@@ -102,6 +103,12 @@ class VulnerabilityQuery(CommaLists, VulnerabilityFilter):
 
 class VulnerabilityListQuery(VulnerabilityQuery, PageQuery):
     """One page of vulnerabilities."""
+
+
+class NoticeListQuery(CommaLists, PageQuery):
+    """One page of notices."""
+
+    kind: list[NoticeKind] | None = Field(None, description="What they are about.")
 
 
 class ResourceListQuery(CommaLists, ResourceFilter, PageQuery):

@@ -48,13 +48,14 @@ TAGS: Final = [
     {"name": "findings", "description": "What the scans found, in its current state."},
     {"name": "vulnerabilities", "description": "What people work on, made of the findings."},
     {"name": "mute rules", "description": "Findings that nobody has to act on, and why."},
+    {"name": "sla", "description": "When vulnerabilities are due, and what people were told."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},
     {"name": "keys", "description": "Who may call this API."},
     {"name": "health", "description": "For probes and Prometheus."},
 ]
 
-METHODS: Final = ("get", "post", "patch", "delete")
+METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
 def operation_id(route: APIRoute) -> str:

@@ -73,6 +73,10 @@ class Api:
         """PATCH the fields of a document."""
         return self._call("PATCH", path, json=body)
 
+    def put(self, path: str, body: Row) -> Row:
+        """PUT a whole document."""
+        return self._call("PUT", path, json=body)
+
     def delete(self, path: str) -> Row:
         """DELETE a document."""
         return self._call("DELETE", path)

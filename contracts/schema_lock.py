@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from contracts import accounts, runs, scans, vulnerabilities
+from contracts import accounts, runs, scans, sla, vulnerabilities
 from contracts.base import Contract
 
 LOCK: Final = Path(__file__).with_name("schema.lock.json")
@@ -44,6 +44,9 @@ CROSSING: Final[tuple[type[Contract], ...]] = (
     runs.SweepDone,
     runs.ReconcileRequest,
     runs.JobSummary,
+    sla.SlaCheckRequest,
+    sla.SlaStep,
+    sla.SlaDone,
     vulnerabilities.SyncRequest,
     vulnerabilities.SyncPlanning,
     vulnerabilities.SyncPlan,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import Field
 
 from contracts.base import Contract
+from contracts.vocabulary import NoticeKind, Severity
 
 Days = Annotated[int, Field(ge=1, le=3650)]
 
@@ -30,3 +33,36 @@ class SlaPolicy(Contract):
         description="Whether the days count anew when a vulnerability is reopened. If not, they go "
         "on from its first detection, without the time for which its risk was accepted.",
     )
+
+
+class Notice(Contract):
+    """Something that a person should hear of once."""
+
+    id: int
+    vulnerability_id: UUID
+    kind: NoticeKind
+    due_at: datetime = Field(description="The due date it is about, or the end of the acceptance.")
+    at: datetime
+    title: str
+    severity: Severity
+    resource_uid: str
+    owner: str | None
+
+
+class SlaStep(Contract):
+    """One bounded step of an SLA check, as of this time."""
+
+    at: datetime
+    limit: int
+
+
+class SlaDone(Contract):
+    """What a step did, by kind of notice; fewer than its limit in all: nothing is left."""
+
+    counts: dict[str, int]
+
+
+class SlaCheckRequest(Contract):
+    """Check due dates and acceptances; the counts carry on from the histories before."""
+
+    counts: dict[str, int] = Field(default_factory=dict)

@@ -154,6 +154,14 @@ class SlaState(StrEnum):
     BREACHED = "breached"
 
 
+class NoticeKind(StrEnum):
+    """What a notice is about."""
+
+    UPCOMING = "upcoming"  # due within the next days
+    BREACHED = "breached"  # due, and still there
+    ACCEPTANCE_EXPIRED = "acceptance_expired"
+
+
 class ErrorClass(StrEnum):
     """Why an API call of a scanner failed."""
 

@@ -165,6 +165,9 @@ ACCOUNTS_SYNCED_AT_ONCE: Final = 2
 TEAMS_SYNCED_AT_ONCE: Final = 4
 """Teams in the sliding window of a sync of all of them."""
 
+SLA_BATCH: Final = 5_000
+"""Notices of one step of an SLA check."""
+
 SWEEP_BATCH: Final = 200
 """Targets that one step of the expiry sweep starts."""
 

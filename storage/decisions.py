@@ -69,7 +69,7 @@ async def decide(
             f"{', '.join(FROM[decision.action])}.",
             fix="A scan reopens what it finds again." if status is CLOSED else "Reopen it first.",
         )
-    before = _recorded(row)
+    before = recorded(row)
     reason = decision.comment if isinstance(decision, Comment) else decision.reason
     transition = VulnerabilityTransition.REOPENED
     match decision:
@@ -90,9 +90,9 @@ async def decide(
         case _ if row.status == IN_PROGRESS:
             row.status = OPEN
         case _:
-            await reopen(session, row, at=at)
+            transition = await reopen(session, row, at=at)
     row.updated_at = at
-    await _record(session, row, before, transition, reason, who=who, at=at)
+    await record(session, row, before, transition, reason, who=who, at=at)
     await session.flush()
     if transition in (VulnerabilityTransition.ACCEPTED, VulnerabilityTransition.FALSE_POSITIVE):
         words = f"{transition.value} by {who}: {reason}"
@@ -110,21 +110,25 @@ def _hold(
     row.clock_stopped_at = row.clock_stopped_at or at
 
 
-async def reopen(session: AsyncSession, row: VulnerabilityRow, *, at: datetime) -> None:
+async def reopen(
+    session: AsyncSession, row: VulnerabilityRow, *, at: datetime
+) -> VulnerabilityTransition:
     """End what was decided; closed if nothing is open any more. The clock starts anew, or goes on
     where it stood, as the team's policy says."""
     policy = await sla.load_policy(session, row.team_id)
     row.accepted_until = None
+    row.clock_started_at += at - (row.clock_stopped_at or at)
     if row.open_occurrences == 0:
-        row.status, row.closed_at = CLOSED, at
-        return
-    stood = at - (row.clock_stopped_at or at)
+        row.status, row.closed_at, row.clock_stopped_at = CLOSED, at, at
+        return VulnerabilityTransition.CLOSED
     row.status, row.reopened_at, row.clock_stopped_at = OPEN, at, None
-    row.clock_started_at = at if policy.restart_on_reopen else row.clock_started_at + stood
+    if policy.restart_on_reopen:
+        row.clock_started_at = at
     row.due_at = sla.due_date(policy, row.severity, row.clock_started_at)
+    return VulnerabilityTransition.REOPENED
 
 
-async def _record(
+async def record(
     session: AsyncSession,
     row: VulnerabilityRow,
     before: dict[str, Any],
@@ -134,7 +138,8 @@ async def _record(
     who: str,
     at: datetime,
 ) -> None:
-    after = _recorded(row)
+    """Write a transition into the history, with the fields that differ from before."""
+    after = recorded(row)
     differing = [name for name in RECORDED if before[name] != after[name]]
     await session.execute(
         insert(VulnerabilityEventRow).values(
@@ -149,7 +154,8 @@ async def _record(
     )
 
 
-def _recorded(row: VulnerabilityRow) -> dict[str, Any]:
+def recorded(row: VulnerabilityRow) -> dict[str, Any]:
+    """The fields whose changes land in the history."""
     values = {name: getattr(row, name) for name in RECORDED}
     return {
         name: value.isoformat() if isinstance(value, datetime) else value

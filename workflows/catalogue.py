@@ -17,6 +17,7 @@ from runtime import task_queues
 
 RECONCILER: Final = "schedule_reconciler"
 EXPIRY_SWEEP: Final = "expiry_sweep"
+SLA_CHECK: Final = "sla_check"
 VULNERABILITY_SYNC: Final = "vulnerability_sync"
 
 _ENTRIES: Final = (
@@ -54,6 +55,15 @@ _ENTRIES: Final = (
         scope=JobScope.INSTALLATION,
         timeout=timedelta(hours=1),
         default=Timing(trigger=IntervalTrigger(every_seconds=300)),
+    ),
+    Job(
+        name=SLA_CHECK,
+        description="Tell once what is due or overdue; reopen what is no longer accepted.",
+        workflow="workflows.sla_check:SlaCheck",
+        queue=task_queues.MAINTENANCE,
+        scope=JobScope.INSTALLATION,
+        timeout=timedelta(hours=6),
+        default=Timing(trigger=IntervalTrigger(every_seconds=86_400)),
     ),
     Job(
         name=VULNERABILITY_SYNC,

@@ -25,7 +25,8 @@ STABLE = {
     "get_tracked_item", "change_tracked_item", "delete_tracked_item",
     "list_vulnerabilities", "summarize_vulnerabilities", "get_vulnerability",
     "sync_vulnerabilities", "decide_vulnerability", "preview_mute_rule", "create_mute_rule",
-    "list_mute_rules", "get_mute_rule", "delete_mute_rule",
+    "list_mute_rules", "get_mute_rule", "delete_mute_rule", "get_sla", "replace_sla",
+    "list_notices",
 }  # fmt: skip
 
 

@@ -99,3 +99,15 @@ async def test_a_mute_rule_is_previewed_added_listed_and_removed(
     removed = await in_process(f"mute remove {added.json['id'][-8:]}")
     assert "check_id iam_user_mfa" in removed.out
     assert "No mute rules" in (await in_process("mute list")).err
+
+
+async def test_the_policy_is_shown_and_changed(in_process: InProcess, account: UUID) -> None:
+    assert "120 days" in (await in_process("sla show")).out
+    changed = await in_process("sla set critical=3 low=never --no-restart --json")
+    assert changed.json["days"]["critical"] == 3
+    assert changed.json["days"]["low"] is None
+    assert changed.json["days"]["high"] == 30
+    assert "go on" in (await in_process("sla show")).out
+    wrong = await in_process("sla set urgent=3")
+    assert (wrong.code, "critical=7" in wrong.err) == (2, True)
+    assert "No notices" in (await in_process("sla notices")).err

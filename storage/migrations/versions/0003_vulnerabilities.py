@@ -36,7 +36,9 @@ CREATE TABLE vulnerability (
 CREATE INDEX vulnerability_account_idx ON vulnerability (account_id, severity, id);
 CREATE INDEX vulnerability_decided_idx ON vulnerability (account_id)
     WHERE status IN ('accepted', 'false_positive');
-CREATE INDEX vulnerability_due_idx ON vulnerability (team_id, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX vulnerability_accepted_idx ON vulnerability (accepted_until)
+    WHERE accepted_until IS NOT NULL;
+CREATE INDEX vulnerability_due_idx ON vulnerability (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX vulnerability_owner_idx ON vulnerability (team_id, owner, severity, id)
     WHERE owner IS NOT NULL;
 CREATE INDEX vulnerability_weakness_idx ON vulnerability (team_id, weakness, severity, id);
@@ -103,6 +105,22 @@ CREATE TABLE mute_rule (
 
 CREATE INDEX mute_rule_team_idx ON mute_rule (team_id, id);
 
+CREATE TABLE notice (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    team_id uuid NOT NULL,
+    vulnerability_id uuid NOT NULL,
+    kind text NOT NULL,
+    due_at timestamptz NOT NULL,
+    at timestamptz NOT NULL,
+    CONSTRAINT notice_pkey PRIMARY KEY (id),
+    CONSTRAINT notice_vulnerability_id_kind_due_at_key UNIQUE (vulnerability_id, kind, due_at),
+    CONSTRAINT notice_team_id_fkey FOREIGN KEY (team_id) REFERENCES team (id),
+    CONSTRAINT notice_vulnerability_id_fkey FOREIGN KEY (vulnerability_id)
+        REFERENCES vulnerability (id) ON DELETE CASCADE
+);
+
+CREATE INDEX notice_team_idx ON notice (team_id, id);
+
 CREATE INDEX finding_held_idx ON finding (coverage_id) WHERE state IN ('muted', 'accepted');
 
 CREATE TABLE sla_policy (
@@ -117,14 +135,8 @@ CREATE TABLE sla_policy (
 """
 
 DROPPED = (
-    *(
-        "mute_rule",
-        "sla_policy",
-        "vulnerability_cursor",
-        "vulnerability_event",
-        "vulnerability_occurrence",
-    ),
-    "vulnerability",
+    *("notice", "sla_policy", "mute_rule", "vulnerability_cursor", "vulnerability_event"),
+    *("vulnerability_occurrence", "vulnerability"),
 )
 
 

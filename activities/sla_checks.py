@@ -1,0 +1,26 @@
+"""The step of an SLA check."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.progress import heartbeating
+from contracts.sla import SlaDone, SlaStep
+from storage import mute_rules, sla_checks
+from storage.database import Database
+
+
+class SlaActivities:
+    """What is noticed once is not noticed again, so that repeating a step changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @activity.defn
+    async def check_sla(self, step: SlaStep) -> SlaDone:
+        """Expire acceptances and mute rules, and notice what is due or soon will be."""
+        async with heartbeating(), self._database.transaction() as session:
+            await mute_rules.end_expired_rules(session, at=step.at)
+            return SlaDone(
+                counts=await sla_checks.check_step(session, at=step.at, limit=step.limit)
+            )

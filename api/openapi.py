@@ -27,8 +27,9 @@ create it (`POST /schedules`), and see what became of its times (`GET /schedules
 
 **Keys**: every call but `/healthz`, `/readyz` and this description needs the header
 `Authorization: Bearer <key>`. A key belongs to a team, sees only its rows, and has a role: a
-`viewer` reads, an `operator` also adds accounts, runs scans and jobs, and keeps schedules and
-tracked items, an `admin` also removes accounts and schedules and makes keys.
+`viewer` reads, an `operator` also adds accounts, runs scans and jobs, keeps schedules and tracked
+items, decides about vulnerabilities and mutes findings, an `admin` also removes accounts and
+schedules, sets due dates and makes keys.
 
 **Lists** answer `{"items": [...], "next_cursor": "..." | null}`; send `next_cursor` as `cursor` for
 the next page. **Filters** take comma lists: `?severity=critical,high`. Unknown parameters and

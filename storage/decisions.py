@@ -36,7 +36,7 @@ FROM: Final[dict[str, tuple[VulnerabilityStatus, ...]]] = {
 }
 """Where a vulnerability may stand for an action; the others may always be done."""
 
-RECORDED: Final = ("status", "owner", "accepted_until", "due_at")
+RECORDED: Final = ("status", "owner", "accepted_until")
 
 
 async def decide(

@@ -10,6 +10,7 @@ import typer
 from commands import (
     accounts,
     findings,
+    health,
     inventory,
     items,
     jobs,
@@ -48,6 +49,7 @@ app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")
 app.add_typer(keys.app, name="key")
 app.add_typer(scanners.app, name="scanners")
+app.command("health")(health.health)
 app.command("settings")(stack.settings)
 
 

@@ -17,8 +17,10 @@ from activities.failures import SafeFailures
 from activities.run_admission import RunAdmissionActivities
 from activities.run_endings import RunEndActivities
 from activities.scan_lifecycle import ScanLifecycleActivities
+from activities.scan_watch import ScanWatchActivities
 from activities.schedule_upkeep import ScheduleUpkeepActivities
 from activities.shards import ShardActivities
+from activities.store_watch import StoreWatchActivities
 from runtime import policies, search_attributes, task_queues, temporal
 from runtime.exit import leave
 from runtime.logging import configure_logging
@@ -61,6 +63,8 @@ def registrations(
     endings = RunEndActivities(database, client)
     admission = RunAdmissionActivities(database, endings, JOBS)
     upkeep = ScheduleUpkeepActivities(database, client, admission, endings)
+    scan_watch = ScanWatchActivities(database, client, settings)
+    store_watch = StoreWatchActivities(database, client)
     jobs = {
         queue: [load(job) for job in JOBS.values() if job.queue == queue]
         for queue in task_queues.SLOTS
@@ -90,6 +94,11 @@ def registrations(
                 upkeep.record_missed_runs,
                 upkeep.end_lost_runs,
                 upkeep.start_due_items,
+                scan_watch.watch_scans,
+                scan_watch.watch_queues,
+                store_watch.watch_store,
+                store_watch.watch_totals,
+                store_watch.watch_reconciler,
             ],
         ),
     }

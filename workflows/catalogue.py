@@ -16,6 +16,7 @@ from runtime import task_queues
 
 RECONCILER: Final = "schedule_reconciler"
 EXPIRY_SWEEP: Final = "expiry_sweep"
+WATCHDOG: Final = "data_sync_watchdog"
 
 _ENTRIES: Final = (
     Job(
@@ -52,6 +53,15 @@ _ENTRIES: Final = (
         scope=JobScope.INSTALLATION,
         timeout=timedelta(hours=1),
         default=Timing(trigger=IntervalTrigger(every_seconds=300)),
+    ),
+    Job(
+        name=WATCHDOG,
+        description="Find and repair what drifted: scans, shards, staged rows, totals, schedules.",
+        workflow="workflows.data_sync_watchdog:DataSyncWatchdog",
+        queue=task_queues.MAINTENANCE,
+        scope=JobScope.INSTALLATION,
+        timeout=timedelta(hours=1),
+        default=Timing(trigger=IntervalTrigger(every_seconds=900)),
     ),
 )
 

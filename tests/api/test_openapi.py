@@ -22,7 +22,7 @@ STABLE = {
     "delete_schedule", "pause_schedule", "resume_schedule", "trigger_schedule",
     "backfill_schedule", "list_schedule_runs", "list_jobs", "get_job", "run_job", "list_job_runs",
     "list_runs", "get_run", "cancel_run", "create_tracked_item", "list_tracked_items",
-    "get_tracked_item", "change_tracked_item", "delete_tracked_item",
+    "get_tracked_item", "change_tracked_item", "delete_tracked_item", "show_consistency",
 }  # fmt: skip
 
 

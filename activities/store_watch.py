@@ -21,7 +21,7 @@ from contracts.runs import JobSummary, RunRequest
 from contracts.schedules import StoredSchedule
 from contracts.vocabulary import RunTrigger, ScheduleStatus
 from scheduling.times import next_times
-from storage import count_drift, drift, repairs, run_watch, schedules
+from storage import count_drift, drift, repairs, run_history, schedules
 from storage.database import Database
 
 ROWS_AT_ONCE: Final = 10_000
@@ -176,9 +176,9 @@ class StoreWatchActivities:
             schedule = await schedules.default_schedule(session, installation, RECONCILER)
             if schedule is None or schedule.status is not ScheduleStatus.ACTIVE:
                 return []
-            last = await run_watch.last_success(session, schedule.id)
+            last = await run_history.last_success(session, schedule.id)
             since = last or schedule.created_at
-            goes_on = await run_watch.goes_on(session, schedule.id, since=now - RECONCILER_LASTS)
+            goes_on = await run_history.goes_on(session, schedule.id, since=now - RECONCILER_LASTS)
         due = next_times(schedule, after=since, count=1)
         if goes_on or since > now - RECONCILER_LATE or not due or due[0] > now - 4 * ON_TIME:
             return []

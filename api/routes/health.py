@@ -19,7 +19,7 @@ from contracts.errors import TransientError
 from contracts.keys import Caller
 from contracts.vocabulary import RunOutcome
 from runtime import task_queues
-from storage import job_runs, repairs, schedules
+from storage import repairs, run_history, schedules
 from workflows.catalogue import WATCHDOG
 
 router = APIRouter(tags=["health"])
@@ -129,7 +129,9 @@ async def show_consistency(caller: Viewer, session: Session, now: Now) -> Consis
 
 async def _last_watch(session: AsyncSession, caller: Caller) -> WatchdogRun | None:
     installation = await schedules.installation(session)
-    page = await job_runs.list_runs(session, installation, job=[WATCHDOG], outcome=ENDED, limit=1)
+    page = await run_history.list_runs(
+        session, installation, job=[WATCHDOG], outcome=ENDED, limit=1
+    )
     if not page.items:
         return None
     run = page.items[0]

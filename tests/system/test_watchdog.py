@@ -12,13 +12,15 @@ from tests.support.system import Row, System
 
 
 async def _watch(system: System) -> Row:
-    """Run the watchdog now: its run, once it has ended."""
-    run = await system.post("jobs/data_sync_watchdog/runs")
+    """Run the watchdog now: its run, once a worker took it and it has ended."""
+    asked = await system.post("jobs/data_sync_watchdog/runs")
     deadline = time.monotonic() + 120
-    while (run := await system.get(f"runs/{run['id']}"))["ended_at"] is None:
-        assert time.monotonic() < deadline, run
+    while True:
+        for run in (await system.get("jobs/data_sync_watchdog/runs"))["items"]:
+            if run["id"] == asked["id"] and run["ended_at"]:
+                return dict(run)
+        assert time.monotonic() < deadline, asked
         await asyncio.sleep(0.2)
-    return run
 
 
 async def test_a_killed_worker_and_a_terminated_workflow_leave_no_scan_running_for_ever(

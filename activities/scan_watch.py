@@ -67,7 +67,7 @@ class ScanWatchActivities:
     def __init__(self, database: Database, client: Client, settings: Settings) -> None:
         self._database = database
         self._client = client
-        self._settings = settings
+        self._hours = settings.stuck_scan_hours
 
     @activity.defn
     async def watch_scans(self) -> JobSummary:
@@ -107,7 +107,7 @@ class ScanWatchActivities:
                     _add(seen.lost, scan, f"{words} does not run. Ended it as failed.")
                 elif self._is_stuck(scan, now):
                     words = f"The scan of {scan.account_name} runs for longer than "
-                    _add(seen.stuck, scan, f"{words}{self._hours(scan):g} hours. Cancelled it.")
+                    _add(seen.stuck, scan, f"{words}{self._hours:g} hours. Cancelled it.")
         async for found in self._unwanted(now):
             seen.unwanted[found.fault.subject] = found
         return seen
@@ -132,16 +132,11 @@ class ScanWatchActivities:
 
         return await asyncio.gather(*map(ask, scans))
 
-    def _hours(self, scan: WatchedScan) -> float:
-        return self._settings.stuck_scan_hours_by_kind.get(
-            scan.kind, self._settings.stuck_scan_hours
-        )
-
     def _is_stuck(self, scan: WatchedScan, now: datetime) -> bool:
         return (
             scan.status is ScanStatus.RUNNING
             and scan.running_since is not None
-            and scan.running_since < now - timedelta(hours=self._hours(scan))
+            and scan.running_since < now - timedelta(hours=self._hours)
         )
 
     async def _unwanted(self, now: datetime) -> AsyncIterator[Found[_Execution]]:
@@ -219,7 +214,7 @@ class ScanWatchActivities:
                 raise
 
     async def _cancel_stuck(self, scan: WatchedScan) -> None:
-        hours = f"{self._hours(scan):g}"
+        hours = f"{self._hours:g}"
         error = ScanError(
             code="stuck",
             message=f"The scan ran for longer than {hours} hours, so it was cancelled.",

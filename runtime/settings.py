@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,9 +47,6 @@ class Settings(BaseSettings):
         None, ge=1, le=256, description="Prowler processes of one worker; one per core by default."
     )
     stuck_scan_hours: float = Field(4.0, gt=0, description="When a running scan counts as stuck.")
-    stuck_scan_hours_by_kind: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        {}, description='The same for one kind of scan: {"cloud": 6}.'
-    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level.")
     log_format: str = Field("text", pattern="^(text|json)$", description="Log lines: text or json.")
 

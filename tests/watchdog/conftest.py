@@ -115,15 +115,13 @@ class Watched:
         return await self.scan(scan_id)
 
     async def until_shards_run(self, scan_id: UUID) -> None:
-        """Return once a shard of the scan runs."""
+        """Return once every shard of the scan runs."""
 
         async def runs() -> bool:
-            return bool(
-                await self.sql(
-                    "SELECT 1 FROM scan_task WHERE scan_id = :id AND status = 'running'",
-                    id=scan_id,
-                )
+            rows = await self.sql(
+                "SELECT 1 FROM scan_task WHERE scan_id = :id AND status = 'running'", id=scan_id
             )
+            return len(rows) == self.script.shards
 
         await until(runs)
 

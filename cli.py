@@ -11,6 +11,7 @@ from commands import (
     accounts,
     decisions,
     findings,
+    health,
     inventory,
     items,
     jobs,
@@ -54,6 +55,7 @@ app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")
 app.add_typer(keys.app, name="key")
 app.add_typer(scanners.app, name="scanners")
+app.command("health")(health.health)
 app.command("settings")(stack.settings)
 
 

@@ -17,9 +17,11 @@ from activities.failures import SafeFailures
 from activities.run_admission import RunAdmissionActivities
 from activities.run_endings import RunEndActivities
 from activities.scan_lifecycle import ScanLifecycleActivities
+from activities.scan_watch import ScanWatchActivities
 from activities.schedule_upkeep import ScheduleUpkeepActivities
 from activities.shards import ShardActivities
 from activities.sla_checks import SlaActivities
+from activities.store_watch import StoreWatchActivities
 from activities.vulnerability_syncs import VulnerabilitySyncActivities
 from runtime import policies, search_attributes, task_queues, temporal
 from runtime.exit import leave
@@ -65,6 +67,8 @@ def registrations(
     admission = RunAdmissionActivities(database, endings, JOBS)
     upkeep = ScheduleUpkeepActivities(database, client, admission, endings)
     syncs = VulnerabilitySyncActivities(database)
+    scan_watch = ScanWatchActivities(database, client, settings)
+    store_watch = StoreWatchActivities(database, client)
     jobs = {
         queue: [load(job) for job in JOBS.values() if job.queue == queue]
         for queue in task_queues.SLOTS
@@ -103,6 +107,11 @@ def registrations(
                 upkeep.end_lost_runs,
                 upkeep.start_due_items,
                 SlaActivities(database).check_sla,
+                scan_watch.watch_scans,
+                scan_watch.watch_queues,
+                store_watch.watch_store,
+                store_watch.watch_totals,
+                store_watch.watch_reconciler,
             ],
         ),
     }

@@ -1,13 +1,23 @@
-"""What Temporal says of a workflow that our rows call unfinished."""
+"""What Temporal says of workflows that our rows call unfinished, and of those who poll."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from contracts.vocabulary import RunOutcome
+from runtime import task_queues
+
+POLLER_FRESH: Final = timedelta(seconds=75)
+"""A poll lasts up to a minute, and Temporal lists a poller for minutes after its last one."""
+
+RPC_TIMEOUT: Final = timedelta(seconds=4)
 
 UNKNOWN: Final = "is unknown to Temporal and ended"
 
@@ -41,3 +51,20 @@ async def how_it_ended(client: Client, workflow_id: str) -> str | None:
     if status is WorkflowExecutionStatus.TERMINATED:
         return "was terminated"
     return f"ended ({status.name.lower()})"
+
+
+async def is_polled(client: Client, queue: str) -> bool:
+    """True when a worker asked for work of this queue lately: workflows of `scans`, else steps."""
+    of_workflows = queue in (task_queues.SCANS, task_queues.MAINTENANCE)
+    described = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+            if of_workflows
+            else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+        ),
+        timeout=RPC_TIMEOUT,
+    )
+    oldest = datetime.now(UTC) - POLLER_FRESH
+    return any(poller.last_access_time.ToDatetime(UTC) > oldest for poller in described.pollers)

@@ -228,7 +228,7 @@ class ScanLifecycleActivities:
     async def record_paused(self, paused: ScanPaused) -> None:
         """Whether the scan starts new shards."""
         async with self._database.transaction() as session:
-            await scan_state.pause_scan(session, paused.scan_id, paused.paused)
+            await scan_state.pause_scan(session, paused.scan_id, paused.paused, at=_now())
 
     @activity.defn
     async def end_scan(self, end: ScanEnd) -> ScanSummary:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities import engine_starts, engine_state
 from contracts.accounts import Account, AccountCheck, AccountRef
 from contracts.errors import EngineUnavailable
-from contracts.scans import Scan, ScanRequest
+from contracts.scans import Scan
 from runtime import search_attributes, task_queues, temporal
 from runtime.settings import Settings
 from workflows.failures import scan_error
@@ -32,12 +30,8 @@ POLLERS_SECONDS: Final = 2.0
 CONNECT_PAUSE_SECONDS: Final = 1.0
 """Requests that wait behind a failed connection fail with it, not one after the other."""
 
-POLLER_FRESH: Final = timedelta(seconds=75)
-"""A poll lasts up to a minute, and Temporal lists a poller for minutes after its last one."""
-
 # By name: importing the workflows would load every scanner into the API's memory. A test compares
 # these names with the classes.
-CLOUD_SCAN: Final = "CloudScan"
 ACCOUNT_CHECK: Final = "AccountCheck"
 PAUSE: Final = "pause"
 RESUME: Final = "resume"
@@ -85,14 +79,12 @@ class Engine:
         """Start the scan's workflow; starting twice is starting once."""
         client = await self.client()
         with temporal.engine_errors(client):
-            await client.start_workflow(
-                CLOUD_SCAN,
-                ScanRequest(scan_id=scan.id),
-                id=scan.workflow_id,
-                task_queue=task_queues.SCANS,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                search_attributes=self._attributes(team_id, scan.account_id),
-                static_summary=f"Cloud scan of {account_name}",
+            await engine_starts.start_scan(
+                client,
+                scan.id,
+                team_id=team_id,
+                account_id=scan.account_id,
+                account_name=account_name,
                 rpc_timeout=RPC_TIMEOUT,
             )
 
@@ -152,25 +144,14 @@ class Engine:
                 return AccountCheck(ok=False, error=error.message, fix=error.fix)
 
     async def is_polled(self, queue: str) -> bool:
-        """True when a worker asked for workflow tasks of this queue lately; asked at most every
-        two seconds, however many requests want to know."""
+        """True when a worker asked for work of this queue lately; asked at most every two seconds,
+        however many requests want to know."""
         asked_at, answer = self._polled.get(queue, (-POLLERS_SECONDS, False))
         if monotonic() - asked_at < POLLERS_SECONDS:
             return answer
         client = await self.client()
-        request = DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueue(name=queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
         with temporal.engine_errors(client):
-            described = await client.workflow_service.describe_task_queue(
-                request, timeout=RPC_TIMEOUT
-            )
-        oldest = datetime.now(UTC) - POLLER_FRESH
-        answer = any(
-            poller.last_access_time.ToDatetime(UTC) > oldest for poller in described.pollers
-        )
+            answer = await engine_state.is_polled(client, queue)
         self._polled[queue] = (monotonic(), answer)
         return answer
 

@@ -27,10 +27,7 @@ NOT_STARTED: Final = (
     "Resume the scan, or repeat the request with its Idempotency-Key, to start it."
 )
 NO_ENGINE: Final = "Temporal cannot be reached; the scan goes on when it can."
-NO_WORKER: Final = (
-    f"No worker polls the task queue {task_queues.SCANS}. Start one: `cloudsweep up` on one "
-    "machine, or `python worker.py`."
-)
+NO_WORKER: Final = task_queues.no_worker(task_queues.SCANS)
 END_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 1.0
 """Reads wait no longer than this for Temporal to say whether workers poll."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID, uuid4
 
-from activities import temporal_schedules
+from activities import engine_starts, temporal_schedules
 from api.engine import RPC_TIMEOUT, Engine
 from contracts.runs import BackfillRequest, RunRequest
 from contracts.schedules import StoredSchedule
@@ -38,15 +38,7 @@ async def start_run(engine: Engine, request: RunRequest, team_id: UUID, summary:
     """Start the workflow of a run, which decides whether it may run."""
     client = await engine.client()
     with temporal.engine_errors(client):
-        await client.start_workflow(
-            temporal_schedules.JOB_RUN,
-            request,
-            id=f"run/{request.run_id}",
-            task_queue=task_queues.SCANS,
-            search_attributes=search_attributes.of_schedule(team_id, request.schedule_id),
-            static_summary=summary,
-            rpc_timeout=RPC_TIMEOUT,
-        )
+        await engine_starts.start_run(client, request, team_id, summary, rpc_timeout=RPC_TIMEOUT)
 
 
 async def start_backfill(engine: Engine, request: BackfillRequest, summary: str) -> str:

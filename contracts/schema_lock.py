@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from contracts import accounts, runs, scans, sla, vulnerabilities
+from contracts import accounts, jobs, runs, scans, sla, vulnerabilities
 from contracts.base import Contract
 
 LOCK: Final = Path(__file__).with_name("schema.lock.json")
@@ -31,6 +31,7 @@ CROSSING: Final[tuple[type[Contract], ...]] = (
     scans.ScanEnd,
     scans.ScanSummary,
     scans.ScanPhase,
+    jobs.NoParams,
     runs.RunRequest,
     runs.RunAsked,
     runs.RunAdmission,

@@ -115,12 +115,16 @@ SYNC: Final[ActivityPolicy] = {
     "start_to_close_timeout": timedelta(minutes=30),
     "schedule_to_close_timeout": timedelta(hours=2),
     "heartbeat_timeout": timedelta(seconds=20),
-    "retry_policy": RetryPolicy(
-        initial_interval=timedelta(seconds=1),
-        backoff_coefficient=2,
-        maximum_interval=timedelta(seconds=30),
-        non_retryable_error_types=PERMANENT_ERRORS,
-    ),
+    "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
+}
+
+WATCH: Final[ActivityPolicy] = {
+    # One step of the watchdog. Its five steps together fit into the hour that the job may take,
+    # also when each of them fails; what one did not come to, the next run finds again.
+    "start_to_close_timeout": timedelta(minutes=10),
+    "schedule_to_close_timeout": timedelta(minutes=11),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
 }
 
 HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)

@@ -19,3 +19,11 @@ SLOTS: Final[dict[str, int]] = {
     MAINTENANCE: 2,
 }
 """Default slots per queue: many for light work, one per core for scanner processes."""
+
+
+def no_worker(queue: str) -> str:
+    """In words that nobody takes the work of this queue, and what to do."""
+    return (
+        f"No worker polls the task queue {queue}. Start one: `cloudsweep up` on one machine, or "
+        f"`python worker.py{'' if queue == SCANS else f' {queue}'}`."
+    )

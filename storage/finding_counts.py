@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:team_id, 0))")
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:team_id, 0))")
 
 _FOLD: Final = """
     WITH removed AS (
@@ -40,6 +41,11 @@ _FOLD_TEAM: Final = text(
         columns=f"team_id, source, service, region, {_VERDICT}",
     )
 )
+
+
+async def hold_counts(session: AsyncSession, team_id: UUID) -> None:
+    """From here to the end of the transaction nobody else folds or rebuilds the team's counts."""
+    await session.execute(_LOCK, {"team_id": f"finding_count/{team_id}"})
 
 
 async def fold_counts(session: AsyncSession, team_id: UUID, account_id: UUID) -> None:

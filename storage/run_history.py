@@ -1,4 +1,4 @@
-"""Runs of jobs as people read them."""
+"""Runs of jobs as people read them, and whether a schedule's still succeed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from contracts.runs import Run, RunItem
 from contracts.scans import ScanError
 from contracts.vocabulary import OverlapPolicy, RunOutcome, RunTrigger
 from storage import cursors
+from storage.job_runs import LIVE
 from storage.schedule_tables import JobRunRow
 
 
@@ -89,6 +90,30 @@ async def last_runs(session: AsyncSession, schedule_ids: Sequence[UUID]) -> dict
         select(aliased(JobRunRow, newest)).select_from(asked.join(newest, true()))
     )
     return {row.schedule_id: _shown(row) for row in found if row.schedule_id is not None}
+
+
+async def last_success(session: AsyncSession, schedule_id: UUID) -> datetime | None:
+    """When the last run of a schedule that completed ended."""
+    return await session.scalar(
+        select(JobRunRow.ended_at)
+        .where(JobRunRow.schedule_id == schedule_id, JobRunRow.outcome == RunOutcome.COMPLETED)
+        .order_by(JobRunRow.queued_at.desc(), JobRunRow.id.desc())
+        .limit(1)
+    )
+
+
+async def goes_on(session: AsyncSession, schedule_id: UUID, *, since: datetime) -> bool:
+    """Whether a run of a schedule that came up since then has not ended."""
+    found = await session.scalar(
+        select(JobRunRow.id)
+        .where(
+            JobRunRow.schedule_id == schedule_id,
+            JobRunRow.outcome.in_(LIVE),
+            JobRunRow.queued_at >= since,
+        )
+        .limit(1)
+    )
+    return found is not None
 
 
 def _shown(row: JobRunRow) -> Run:

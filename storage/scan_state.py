@@ -95,8 +95,9 @@ async def claim_account(session: AsyncSession, scan_id: UUID, *, at: datetime) -
     )
     if holder is not None:
         return holder
-    if scan.status != ScanStatus.PAUSED:
+    if scan.status == ScanStatus.PENDING:
         scan.status = ScanStatus.RUNNING
+        scan.running_since = at
     scan.started_at = scan.started_at or at
     scan.waiting_for = scan.error = scan.finished_at = scan.counts = scan.progress = None
     await session.flush()
@@ -237,11 +238,13 @@ async def fail_task(
         await session.flush()
 
 
-async def pause_scan(session: AsyncSession, scan_id: UUID, paused: bool) -> None:
+async def pause_scan(session: AsyncSession, scan_id: UUID, paused: bool, *, at: datetime) -> None:
     """Running becomes paused, or paused running; any other scan stays as it is."""
     was, now = HOLDS_ACCOUNT if paused else reversed(HOLDS_ACCOUNT)
     await session.execute(
-        update(ScanRow).where(ScanRow.id == scan_id, ScanRow.status == was).values(status=now)
+        update(ScanRow)
+        .where(ScanRow.id == scan_id, ScanRow.status == was)
+        .values(status=now, running_since=None if paused else at)
     )
 
 
@@ -310,7 +313,9 @@ async def _end(session: AsyncSession, scan: ScanRow, end: ScanEnd, at: datetime)
     scan.waiting_for = None
     scan.counts = numbers.counts.model_dump(mode="json")
     scan.progress = 100.0 if complete else numbers.progress
-    scan.error = None if end.error is None else end.error.model_dump(mode="json")
+    if end.error is not None:  # else it may have been told before, by whoever cancelled it
+        scan.error = end.error.model_dump(mode="json")
+    scan.running_since = None
     await session.flush()
     if any(not TaskStatus(status).done for status in statuses):
         await forget_staged(session, scan.id)

@@ -123,7 +123,7 @@ class AccountRow(Base):
 
 class ScanRow(Base):
     """A scan. While it is not ended its numbers are summed from its tasks; `counts` and `progress`
-    are stored when it ends."""
+    are stored when it ends. `running_since`: without a pause or an end in between."""
 
     __tablename__ = "scan"
     __table_args__ = (
@@ -155,6 +155,7 @@ class ScanRow(Base):
     progress: Mapped[float | None]
     counts: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    running_since: Mapped[datetime | None]
 
 
 class ScanTaskRow(Base):
@@ -164,6 +165,13 @@ class ScanTaskRow(Base):
     """
 
     __tablename__ = "scan_task"
+    __table_args__ = (
+        Index(
+            "scan_task_live_idx",
+            "scan_id",
+            postgresql_where=text("status IN ('pending', 'running')"),
+        ),
+    )
 
     scan_id: Mapped[UUID] = mapped_column(
         ForeignKey("scan.id", ondelete="CASCADE"), primary_key=True

@@ -19,6 +19,7 @@ RECONCILER: Final = "schedule_reconciler"
 EXPIRY_SWEEP: Final = "expiry_sweep"
 SLA_CHECK: Final = "sla_check"
 VULNERABILITY_SYNC: Final = "vulnerability_sync"
+WATCHDOG: Final = "data_sync_watchdog"
 
 _ENTRIES: Final = (
     Job(
@@ -73,6 +74,15 @@ _ENTRIES: Final = (
         params=NewSync,
         scope=JobScope.INSTALLATION,
         timeout=timedelta(hours=6),
+        default=Timing(trigger=IntervalTrigger(every_seconds=900)),
+    ),
+    Job(
+        name=WATCHDOG,
+        description="Find and repair what drifted: scans, shards, staged rows, totals, schedules.",
+        workflow="workflows.data_sync_watchdog:DataSyncWatchdog",
+        queue=task_queues.MAINTENANCE,
+        scope=JobScope.INSTALLATION,
+        timeout=timedelta(hours=1),
         default=Timing(trigger=IntervalTrigger(every_seconds=900)),
     ),
 )

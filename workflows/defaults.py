@@ -12,13 +12,12 @@ from uuid import uuid4
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities import temporal_schedules
+from activities import engine_starts, temporal_schedules
 from contracts.errors import DatabaseUnavailable
 from contracts.jobs import Job
 from contracts.runs import RunRequest
 from contracts.schedules import JobTarget, NewSchedule, StoredSchedule
 from contracts.vocabulary import RunTrigger
-from runtime import search_attributes, task_queues
 from storage import schedules
 from storage.database import Database
 from workflows.catalogue import JOBS, RECONCILER
@@ -88,16 +87,5 @@ async def ensure_defaults_after_loss(database: Database, client: Client) -> bool
 
 
 async def _reconcile_now(client: Client, reconciler: StoredSchedule) -> None:
-    run_id = uuid4()
-    await client.start_workflow(
-        temporal_schedules.JOB_RUN,
-        RunRequest(
-            schedule_id=reconciler.id,
-            trigger=RunTrigger.MANUAL,
-            run_id=run_id,
-        ),
-        id=f"run/{run_id}",
-        task_queue=task_queues.SCANS,
-        search_attributes=search_attributes.of_schedule(reconciler.team_id, reconciler.id),
-        static_summary=reconciler.name,
-    )
+    request = RunRequest(schedule_id=reconciler.id, trigger=RunTrigger.MANUAL, run_id=uuid4())
+    await engine_starts.start_run(client, request, reconciler.team_id, reconciler.name)

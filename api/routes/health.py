@@ -9,14 +9,24 @@ from typing import Final
 
 from fastapi import APIRouter, Response, status
 from pydantic import BaseModel, Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.state import Services, Shared
+from api.auth import Viewer
+from api.problems import described
+from api.state import Now, Services, Session, Shared
+from contracts.consistency import Consistency, WatchdogRun
 from contracts.errors import TransientError
+from contracts.keys import Caller
+from contracts.vocabulary import RunOutcome
 from runtime import task_queues
+from storage import repairs, run_history, schedules
+from workflows.catalogue import WATCHDOG
 
 router = APIRouter(tags=["health"])
 
 PROBE_SECONDS: Final = 3.0
+REPAIRS: Final = 50
+ENDED: Final = [each for each in RunOutcome if each.ended and each.started]
 
 
 class State(StrEnum):
@@ -98,6 +108,39 @@ async def readyz(shared: Shared, response: Response) -> Readiness:
             Dependency(name=name, state=state, detail=None if state in GOOD else detail)
             for name, (state, detail) in answers.items()
         ],
+    )
+
+
+@router.get(
+    "/health/consistency", responses=described(), summary="Do the store and Temporal agree?"
+)
+async def show_consistency(caller: Viewer, session: Session, now: Now) -> Consistency:
+    """What the last run of the watchdog repaired, the newest repairs, and what it has given up.
+
+    Each team sees what concerns it; what concerns the whole installation is shown to its first
+    team.
+    """
+    return Consistency(
+        last_run=await _last_watch(session, caller),
+        repairs=await repairs.newest(session, caller.team_id, at=now, limit=REPAIRS),
+        given_up=await repairs.given_up(session, caller.team_id, at=now, limit=REPAIRS),
+    )
+
+
+async def _last_watch(session: AsyncSession, caller: Caller) -> WatchdogRun | None:
+    installation = await schedules.installation(session)
+    page = await run_history.list_runs(
+        session, installation, job=[WATCHDOG], outcome=ENDED, limit=1
+    )
+    if not page.items:
+        return None
+    run = page.items[0]
+    first, last = run.started_at or run.queued_at, run.ended_at or run.queued_at
+    return WatchdogRun(
+        outcome=run.outcome,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        counts=await repairs.counted(session, caller.team_id, first, last),
     )
 
 

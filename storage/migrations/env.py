@@ -9,7 +9,7 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from storage import finding_tables, schedule_tables, staging_tables
+from storage import finding_tables, schedule_tables, staging_tables, watchdog_tables
 from storage.database import open_engine
 from storage.tables import Base
 
@@ -18,6 +18,7 @@ assert {  # noqa: S101
     finding_tables.FindingRow.__tablename__,
     schedule_tables.ScheduleRow.__tablename__,
     staging_tables.FINDING_STAGING.name,
+    watchdog_tables.RepairRow.__tablename__,
 } <= set(METADATA.tables)
 
 

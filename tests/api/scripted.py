@@ -4,7 +4,7 @@ scanner are scripted, since no route may depend on them."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +28,7 @@ from contracts.scans import (
     ShardTask,
 )
 from contracts.vocabulary import TaskKind
-from runtime import policies
+from runtime import policies, task_queues
 from runtime.settings import Settings
 from runtime.workflow_sandbox import ContextFreeRunner
 from storage import scan_state
@@ -128,15 +128,21 @@ SCRIPTED = {
 
 @asynccontextmanager
 async def serving(
-    client: Client, database: Database, settings: Settings, script: Script
+    client: Client,
+    database: Database,
+    settings: Settings,
+    script: Script,
+    queues: Collection[str] = tuple(task_queues.SLOTS),
 ) -> AsyncIterator[None]:
-    """Workers of every queue, until the block ends: all that the product registers."""
+    """Workers of these queues, until the block ends: all that the product registers."""
     played = {
         ScanLifecycleActivities: ScriptedLifecycle(database, settings, client, script),
         ShardActivities: ScriptedShards(database, settings, script),
     }
     async with AsyncExitStack() as workers:
         for queue, registered in registrations(database, settings, client).items():
+            if queue not in queues:
+                continue
             worker = Worker(
                 client,
                 task_queue=queue,

@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from activities import engine_starts
 from api import engine, examples, scan_control
 from contracts.findings import CheckText
 from contracts.scans import ScanEnd
@@ -60,7 +61,7 @@ async def start(caller: httpx.AsyncClient, account: dict[str, Any], **scope: Any
 
 
 async def test_the_names_of_workflows_and_signals_are_those_of_the_classes() -> None:
-    assert CloudScan.__name__ == engine.CLOUD_SCAN
+    assert CloudScan.__name__ == engine_starts.CLOUD_SCAN
     assert AccountCheck.__name__ == engine.ACCOUNT_CHECK
     assert callable(getattr(CloudScan, engine.PAUSE))
     assert callable(getattr(CloudScan, engine.RESUME))

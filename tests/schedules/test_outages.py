@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -25,11 +24,10 @@ from contracts.runs import Run
 from contracts.schedules import CronTrigger, IntervalTrigger, StoredSchedule
 from contracts.vocabulary import OverlapPolicy, RunOutcome, ScheduleStatus
 from runtime import search_attributes, task_queues
-from runtime.embedded.temporal import temporal_child
 from runtime.settings import Settings
 from runtime.temporal import connect, register_search_attributes
 from storage import schedules
-from tests.support.ports import free_ports
+from tests.support.killable_temporal import KillableTemporal
 from tests.support.scheduler import SchedulerLab, outcomes, scheduler_lab
 from workflows.catalogue import EXPIRY_SWEEP, RECONCILER
 from workflows.defaults import ensure_defaults, ensure_defaults_after_loss
@@ -38,44 +36,6 @@ HOURLY = CronTrigger(cron="0 * * * *")
 NEVER_SOON = CronTrigger(cron="0 0 1 1 *")
 OUTAGE_SECONDS = 30
 EVERY = 5
-
-
-class KillableTemporal:
-    """The embedded server, to kill and start again as often as a test likes."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
-        self.port, self.ui_port = free_ports(2)
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it on its data, and wait until it serves."""
-        spec = temporal_child(self.data_dir, port=self.port, ui_port=self.ui_port)
-        assert spec.ready
-        self._process = await asyncio.create_subprocess_exec(
-            *spec.command,
-            env=spec.environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        async with asyncio.timeout(60):
-            while not await spec.ready():  # noqa: ASYNC110 (another process)
-                await asyncio.sleep(0.2)
-
-    async def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None:
-            self._process.kill()
-            await self._process.wait()
-            self._process = None
-
-    async def lose_everything(self) -> None:
-        """Killed, its database deleted, and started anew."""
-        await self.kill()
-        for path in self.data_dir.glob("temporal.db*"):
-            os.remove(path)
-        await self.start()
 
 
 @pytest.fixture

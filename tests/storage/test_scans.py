@@ -145,17 +145,17 @@ async def test_a_claim_that_comes_after_the_end_starts_nothing(
 async def test_a_paused_scan_keeps_its_account_and_its_pause(lab: Lab) -> None:
     scan_id = await lab.begin("shard")
     async with lab.database.transaction() as session:
-        await scan_state.pause_scan(session, scan_id, True)
+        await scan_state.pause_scan(session, scan_id, True, at=lab.clock())
         assert await scan_state.claim_account(session, scan_id, at=lab.clock()) is None
         rival, _ = await create(lab)
         assert await scan_state.claim_account(session, rival.id, at=lab.clock()) == scan_id
     assert (await read(lab, scan_id)).status is ScanStatus.PAUSED
     async with lab.database.transaction() as session:
-        await scan_state.pause_scan(session, scan_id, False)
+        await scan_state.pause_scan(session, scan_id, False, at=lab.clock())
     assert (await read(lab, scan_id)).status is ScanStatus.RUNNING
     await end(lab, scan_id)
     async with lab.database.transaction() as session:
-        await scan_state.pause_scan(session, scan_id, True)
+        await scan_state.pause_scan(session, scan_id, True, at=lab.clock())
     assert (await read(lab, scan_id)).status.ended
 
 

@@ -17,6 +17,7 @@ from storage import (
     schedule_tables,
     staging_tables,
     vulnerability_tables,
+    watchdog_tables,
 )
 from storage.database import open_engine
 from storage.tables import Base
@@ -26,6 +27,7 @@ DEFINED_IN = {
     schedule_tables.ScheduleRow.__table__,
     staging_tables.FINDING_STAGING,
     vulnerability_tables.VulnerabilityRow.__table__,
+    watchdog_tables.RepairRow.__table__,
 }
 
 CATALOGUE = {
@@ -121,5 +123,5 @@ async def test_an_older_postgresql_is_refused_with_the_fix(
         await bootstrap.migrate(database_url)
     assert "PostgreSQL 18 or later" in (refused.value.fix or "")
     connection = await asyncpg.connect(database_url)
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0003"
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0004"
     await connection.close()

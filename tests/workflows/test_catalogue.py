@@ -5,7 +5,7 @@ from __future__ import annotations
 from activities import temporal_schedules
 from contracts.schedules import CLOUD_SCAN
 from runtime import task_queues
-from workflows.catalogue import EXPIRY_SWEEP, JOBS, RECONCILER, load
+from workflows.catalogue import EXPIRY_SWEEP, JOBS, RECONCILER, WATCHDOG, load
 from workflows.job_run import JobRun
 
 
@@ -18,5 +18,5 @@ def test_every_job_names_its_workflow_and_queue() -> None:
 
 
 def test_the_names_that_the_code_uses_are_in_it() -> None:
-    assert {CLOUD_SCAN, EXPIRY_SWEEP, RECONCILER} <= set(JOBS)
+    assert {CLOUD_SCAN, EXPIRY_SWEEP, RECONCILER, WATCHDOG} <= set(JOBS)
     assert JobRun.__name__ == temporal_schedules.JOB_RUN

@@ -1,0 +1,60 @@
+"""Starting scans and runs of jobs by their ids, as the API and the workers that repair do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
+
+from activities import temporal_schedules
+from contracts.runs import RunRequest
+from contracts.scans import ScanRequest
+from runtime import search_attributes, task_queues
+
+CLOUD_SCAN: Final = "CloudScan"
+"""By name: importing the workflow would load every scanner. A test compares the names."""
+
+
+async def start_scan(
+    client: Client,
+    scan_id: UUID,
+    *,
+    team_id: UUID,
+    account_id: UUID,
+    account_name: str,
+    rpc_timeout: timedelta | None = None,
+) -> None:
+    """Start a scan's workflow; starting twice is starting once."""
+    await client.start_workflow(
+        CLOUD_SCAN,
+        ScanRequest(scan_id=scan_id),
+        id=f"scan/{scan_id}",
+        task_queue=task_queues.SCANS,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=search_attributes.of_account(team_id, account_id),
+        static_summary=f"Cloud scan of {account_name}",
+        rpc_timeout=rpc_timeout,
+    )
+
+
+async def start_run(
+    client: Client,
+    request: RunRequest,
+    team_id: UUID,
+    summary: str,
+    *,
+    rpc_timeout: timedelta | None = None,
+) -> None:
+    """Start the workflow of a run, which decides whether it may run."""
+    await client.start_workflow(
+        temporal_schedules.JOB_RUN,
+        request,
+        id=f"run/{request.run_id}",
+        task_queue=task_queues.SCANS,
+        search_attributes=search_attributes.of_schedule(team_id, request.schedule_id),
+        static_summary=summary,
+        rpc_timeout=rpc_timeout,
+    )

@@ -9,7 +9,9 @@ import typer
 
 from commands import (
     accounts,
+    finding_export,  # noqa: F401  (adds its command to that of findings)
     findings,
+    imports,
     inventory,
     items,
     jobs,
@@ -44,6 +46,7 @@ app.add_typer(jobs.app, name="job")
 app.add_typer(runs.app, name="run")
 app.add_typer(items.app, name="item")
 app.add_typer(findings.app, name="finding")
+app.command("import")(imports.import_file)
 app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")
 app.add_typer(keys.app, name="key")

@@ -28,6 +28,7 @@ from runtime.workflow_sandbox import ContextFreeRunner
 from storage.database import Database
 from workflows.catalogue import JOBS, load
 from workflows.defaults import keep_defaults
+from workflows.import_merge import ImportMerge
 from workflows.job_run import JobRun
 from workflows.schedule_backfill import ScheduleBackfill
 
@@ -73,6 +74,7 @@ def registrations(
                 endings.displace_runs,
                 endings.close_run,
                 lifecycle.begin_scan,
+                lifecycle.take_account,
                 lifecycle.check_account,
                 lifecycle.plan_discovery,
                 lifecycle.record_failed_shard,
@@ -82,7 +84,9 @@ def registrations(
         ),
         task_queues.DISCOVERY: Registration([], [shards.discover_shard]),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
-        task_queues.SYNC: Registration([], [shards.merge_shards]),
+        task_queues.SYNC: Registration(
+            [*jobs[task_queues.SYNC], ImportMerge], [shards.merge_shards]
+        ),
         task_queues.MAINTENANCE: Registration(
             jobs[task_queues.MAINTENANCE],
             [

@@ -21,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from contracts.accounts import Account, AccountCheck, AccountRef
 from contracts.errors import EngineUnavailable
 from contracts.scans import Scan, ScanRequest
+from contracts.vocabulary import ScanKind
 from runtime import search_attributes, task_queues, temporal
 from runtime.settings import Settings
 from workflows.failures import scan_error
@@ -38,6 +39,7 @@ POLLER_FRESH: Final = timedelta(seconds=75)
 # By name: importing the workflows would load every scanner into the API's memory. A test compares
 # these names with the classes.
 CLOUD_SCAN: Final = "CloudScan"
+IMPORT_MERGE: Final = "ImportMerge"
 ACCOUNT_CHECK: Final = "AccountCheck"
 PAUSE: Final = "pause"
 RESUME: Final = "resume"
@@ -83,16 +85,17 @@ class Engine:
 
     async def start_scan(self, scan: Scan, team_id: UUID, account_name: str) -> None:
         """Start the scan's workflow; starting twice is starting once."""
+        is_import = scan.kind is ScanKind.IMPORT
         client = await self.client()
         with temporal.engine_errors(client):
             await client.start_workflow(
-                CLOUD_SCAN,
+                IMPORT_MERGE if is_import else CLOUD_SCAN,
                 ScanRequest(scan_id=scan.id),
                 id=scan.workflow_id,
-                task_queue=task_queues.SCANS,
+                task_queue=task_queues.SYNC if is_import else task_queues.SCANS,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 search_attributes=self._attributes(team_id, scan.account_id),
-                static_summary=f"Cloud scan of {account_name}",
+                static_summary=f"{'Import into' if is_import else 'Cloud scan of'} {account_name}",
                 rpc_timeout=RPC_TIMEOUT,
             )
 

@@ -21,6 +21,7 @@ from api.pagination import PageQuery
 from contracts.findings import FindingFilter
 from contracts.resources import ResourceFilter
 from contracts.vocabulary import (
+    ExportFormat,
     Provider,
     RunOutcome,
     RunTrigger,
@@ -82,6 +83,12 @@ class FindingQuery(CommaLists, FindingFilter):
 
 class FindingListQuery(FindingQuery, PageQuery):
     """One page of findings."""
+
+
+class FindingExportQuery(FindingQuery):
+    """The filters of an export, and how it is written."""
+
+    format: ExportFormat = Field(ExportFormat.CSV, description="How the findings are written.")
 
 
 class ResourceListQuery(CommaLists, ResourceFilter, PageQuery):

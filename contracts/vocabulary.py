@@ -26,6 +26,7 @@ class ScanKind(StrEnum):
     """What a scan looks at."""
 
     CLOUD = "cloud"
+    IMPORT = "import"  # findings that were read from a file
 
 
 class ScanStatus(StrEnum):
@@ -115,6 +116,14 @@ class FindingTransition(StrEnum):
     CHANGED = "changed"  # status, severity or detail differ, still open or still resolved
     RESOLVED = "resolved"  # was open; now passes, or its resource is gone
     REOPENED = "reopened"  # was resolved; now fails again
+
+
+class ExportFormat(StrEnum):
+    """How exported findings are written."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    OCSF = "ocsf"
 
 
 class ErrorClass(StrEnum):

@@ -11,12 +11,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 from contracts.errors import PermanentError
-from storage import bootstrap, finding_tables, schedule_tables, staging_tables
+from storage import bootstrap, finding_tables, import_tables, schedule_tables, staging_tables
 from storage.database import open_engine
 from storage.tables import Base
 
 DEFINED_IN = {
     finding_tables.FindingRow.__table__,
+    import_tables.ImportFileRow.__table__,
     schedule_tables.ScheduleRow.__table__,
     staging_tables.FINDING_STAGING,
 }
@@ -114,5 +115,5 @@ async def test_an_older_postgresql_is_refused_with_the_fix(
         await bootstrap.migrate(database_url)
     assert "PostgreSQL 18 or later" in (refused.value.fix or "")
     connection = await asyncpg.connect(database_url)
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0002"
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0005"
     await connection.close()

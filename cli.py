@@ -10,8 +10,10 @@ import typer
 from commands import (
     accounts,
     decisions,
+    finding_export,  # noqa: F401  (adds its command to that of findings)
     findings,
     health,
+    imports,
     inventory,
     items,
     jobs,
@@ -51,6 +53,7 @@ app.add_typer(findings.app, name="finding")
 app.add_typer(decisions.app, name="vuln")
 app.add_typer(mute_rules.app, name="mute")
 app.add_typer(sla.app, name="sla")
+app.command("import")(imports.import_file)
 app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")
 app.add_typer(keys.app, name="key")

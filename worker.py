@@ -32,6 +32,7 @@ from runtime.workflow_sandbox import ContextFreeRunner
 from storage.database import Database
 from workflows.catalogue import JOBS, load
 from workflows.defaults import keep_defaults
+from workflows.import_merge import ImportMerge
 from workflows.job_run import JobRun
 from workflows.schedule_backfill import ScheduleBackfill
 from workflows.vulnerability_sync import VulnerabilitySync
@@ -81,6 +82,7 @@ def registrations(
                 endings.displace_runs,
                 endings.close_run,
                 lifecycle.begin_scan,
+                lifecycle.take_account,
                 lifecycle.check_account,
                 lifecycle.plan_discovery,
                 lifecycle.record_failed_shard,
@@ -91,7 +93,7 @@ def registrations(
         task_queues.DISCOVERY: Registration([], [shards.discover_shard]),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
         task_queues.SYNC: Registration(
-            [*jobs[task_queues.SYNC], VulnerabilitySync],
+            [*jobs[task_queues.SYNC], VulnerabilitySync, ImportMerge],
             [
                 shards.merge_shards,
                 syncs.plan_teams,

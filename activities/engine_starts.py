@@ -12,30 +12,34 @@ from temporalio.common import WorkflowIDConflictPolicy
 from activities import temporal_schedules
 from contracts.runs import RunRequest
 from contracts.scans import ScanRequest
+from contracts.vocabulary import ScanKind
 from runtime import search_attributes, task_queues
 
 CLOUD_SCAN: Final = "CloudScan"
-"""By name: importing the workflow would load every scanner. A test compares the names."""
+IMPORT_MERGE: Final = "ImportMerge"
+"""By name: importing the workflows would load every scanner. A test compares the names."""
 
 
 async def start_scan(
     client: Client,
     scan_id: UUID,
     *,
+    kind: ScanKind,
     team_id: UUID,
     account_id: UUID,
     account_name: str,
     rpc_timeout: timedelta | None = None,
 ) -> None:
     """Start a scan's workflow; starting twice is starting once."""
+    is_import = kind is ScanKind.IMPORT
     await client.start_workflow(
-        CLOUD_SCAN,
+        IMPORT_MERGE if is_import else CLOUD_SCAN,
         ScanRequest(scan_id=scan_id),
         id=f"scan/{scan_id}",
-        task_queue=task_queues.SCANS,
+        task_queue=task_queues.SYNC if is_import else task_queues.SCANS,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=search_attributes.of_account(team_id, account_id),
-        static_summary=f"Cloud scan of {account_name}",
+        static_summary=f"{'Import into' if is_import else 'Cloud scan of'} {account_name}",
         rpc_timeout=rpc_timeout,
     )
 

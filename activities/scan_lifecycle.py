@@ -90,6 +90,14 @@ class ScanLifecycleActivities:
             shards_in_flight=self._settings.shards_in_flight,
         )
 
+    @activity.defn
+    async def take_account(self, request: ScanRequest) -> ScanBegun:
+        """Take the account without asking its provider: all that an import needs."""
+        async with self._database.transaction() as session:
+            scan = await scan_state.load_scan(session, request.scan_id)
+            account = await accounts.load_account(session, scan.account_id)
+        return ScanBegun(waits_for=await self._claim(request), account_name=account.name)
+
     async def _claim(self, request: ScanRequest) -> str | None:
         """None once this scan has the account, else in words which scan has it."""
         while True:

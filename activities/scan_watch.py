@@ -200,6 +200,7 @@ class ScanWatchActivities:
         await engine_starts.start_scan(
             self._client,
             scan.id,
+            kind=scan.kind,
             team_id=scan.team_id,
             account_id=scan.account_id,
             account_name=scan.account_name,

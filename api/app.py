@@ -19,6 +19,7 @@ from api.routes import (
     checks,
     findings,
     health,
+    imports,
     jobs,
     keys,
     metrics,
@@ -63,17 +64,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(scans.router)
     app.include_router(scan_events.router)
     for module in (
-        schedules,
-        jobs,
-        runs,
-        tracked_items,
-        findings,
-        vulnerabilities,
-        mute_rules,
-        sla,
+        *(imports, schedules, jobs, runs, tracked_items),
+        *(findings, vulnerabilities, mute_rules, sla),
+        *(resources, checks, keys),
     ):
-        app.include_router(module.router)
-    for module in (resources, checks, keys):
         app.include_router(module.router)
     for module in (health, metrics):
         app.include_router(module.router)
@@ -81,7 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     openapi.add_pages(app)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # as FastAPI documents
     problems.install(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, import_limit=settings.import_limit_bytes)
     app.add_middleware(Authentication)
     app.add_middleware(RequestContext, metrics=counted)  # the last one added is the outermost
     return app

@@ -82,6 +82,7 @@ class Engine:
             await engine_starts.start_scan(
                 client,
                 scan.id,
+                kind=scan.kind,
                 team_id=team_id,
                 account_id=scan.account_id,
                 account_name=account_name,

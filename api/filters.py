@@ -21,6 +21,7 @@ from api.pagination import PageQuery
 from contracts.findings import FindingFilter
 from contracts.resources import ResourceFilter
 from contracts.vocabulary import (
+    ExportFormat,
     NoticeKind,
     Provider,
     RunOutcome,
@@ -109,6 +110,12 @@ class NoticeListQuery(CommaLists, PageQuery):
     """One page of notices."""
 
     kind: list[NoticeKind] | None = Field(None, description="What they are about.")
+
+
+class FindingExportQuery(FindingQuery):
+    """The filters of an export, and how it is written."""
+
+    format: ExportFormat = Field(ExportFormat.CSV, description="How the findings are written.")
 
 
 class ResourceListQuery(CommaLists, ResourceFilter, PageQuery):

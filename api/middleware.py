@@ -16,27 +16,32 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.metrics import Metrics
+from api.routes import BASE
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 BODY_LIMIT: Final = 1_000_000
+IMPORTS: Final = f"{BASE}/imports"
 METHODS: Final = frozenset(method.value for method in HTTPMethod)
 
 
 class BodyLimit:
     """No body is read past its limit, whether its length was announced or not."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, import_limit: int) -> None:
         self.app = app
+        self.import_limit = import_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        # The one route that reads its body as a stream has a limit of its own.
+        limit = self.import_limit if scope["path"] == IMPORTS else BODY_LIMIT
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdecimal() and int(announced) > BODY_LIMIT:
-            refusal = HTTPException(413)
+        if announced.isdecimal() and int(announced) > limit:
+            refusal = too_large(limit)
             await problems.respond(refusal, scope.get("request_id"))(scope, receive, send)
             return
         size = 0
@@ -45,11 +50,16 @@ class BodyLimit:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > BODY_LIMIT:
-                raise HTTPException(413)  # FastAPI lets this one through to the problems
+            if size > limit:
+                raise too_large(limit)  # FastAPI lets this one through to the problems
             return message
 
         await self.app(scope, receive_counted, send)
+
+
+def too_large(limit: int) -> HTTPException:
+    """The refusal of a body, or of what it unpacks to, above its limit."""
+    return HTTPException(413, f"The body of the request is larger than {limit / 1e6:,.0f} MB.")
 
 
 class RequestContext:

@@ -42,6 +42,7 @@ fields are refused. **Times** are RFC 3339 in UTC, **ids** are UUIDs.
 TAGS: Final = [
     {"name": "accounts", "description": "What to scan, and how to get in; never a secret."},
     {"name": "scans", "description": "Start, follow, pause, resume, cancel."},
+    {"name": "imports", "description": "Findings that were made elsewhere."},
     {"name": "schedules", "description": "Scans and jobs that recur, or run once at a time."},
     {"name": "jobs", "description": "What can recur, and running it now."},
     {"name": "runs", "description": "Every time that a job was due, and what became of it."},

@@ -181,8 +181,6 @@ def _http_detail(error: HTTPException) -> str:
         case 405:
             allowed = (error.headers or {}).get("Allow", "another method")
             return f"This address does not take this method. It takes {allowed}."
-        case 413:
-            return "The body of the request is larger than 1 MB."
         case _:
             return str(error.detail)
 
@@ -217,7 +215,7 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
         403: "The key's role does not allow this.",
         404: "No such row in this team.",
         409: "The state of the row does not allow this; `detail` says why.",
-        413: "The body is larger than 1 MB.",
+        413: "The body is larger than its limit: 1 MB, for imports CLOUDSWEEP_IMPORT_LIMIT_BYTES.",
         422: "The input is wrong; `errors` says where and how to put it right.",
         503: "PostgreSQL or Temporal cannot be reached; try again after `Retry-After` seconds.",
     }

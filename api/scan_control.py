@@ -18,9 +18,9 @@ from api.wording import FieldMessage
 from contracts.accounts import Account
 from contracts.errors import Conflict, EngineUnavailable
 from contracts.scans import NewScan, Scan, ScanEnd, ScanOptions, ScanTrigger
-from contracts.vocabulary import Provider, ScanStatus
+from contracts.vocabulary import Provider, ScanKind, ScanStatus
 from runtime import task_queues, temporal
-from storage import accounts, scan_state, scans, scope
+from storage import accounts, imports, scan_state, scans, scope
 
 NOT_STARTED: Final = (
     "Temporal could not be reached when this scan was queued. "
@@ -55,7 +55,7 @@ async def start(
             at=at,
         )
     if scan.status is ScanStatus.PENDING:
-        await _start_workflow(shared, team_id, scan, account)
+        await start_workflow(shared, team_id, scan, account)
     return await _read(shared, team_id, scan.id)
 
 
@@ -77,6 +77,8 @@ async def cancel(shared: Services, team_id: UUID, scan_id: UUID, at: datetime) -
 async def pause(shared: Services, team_id: UUID, scan_id: UUID) -> Scan:
     """Start no new shards; those that run go on to their end. Conflict unless it is running."""
     scan = await _read(shared, team_id, scan_id)
+    if scan.kind is ScanKind.IMPORT:
+        raise Conflict("An import cannot be paused.", fix="Cancel it, and import the file again.")
     if scan.status is not ScanStatus.RUNNING:
         raise Conflict(f"Only a running scan can be paused; this one is {scan.status}.")
     await _signal(shared, scan, engines.PAUSE)
@@ -94,13 +96,15 @@ async def resume(shared: Services, team_id: UUID, scan_id: UUID, at: datetime) -
     if scan.status is ScanStatus.PAUSED:
         await _signal(shared, scan, engines.RESUME)
         return scan
+    if scan.kind is ScanKind.IMPORT:
+        await _require_read(shared, scan)
     if scan.status.ended:
         await _let_it_end(shared, scan)
     async with shared.database.transaction() as session:
         account = await accounts.get_account(session, team_id, scan.account_id)
         if scan.status.ended:
             scan = await scan_state.reopen_scan(session, team_id, scan_id, at=at)
-    await _start_workflow(shared, team_id, scan, account)
+    await start_workflow(shared, team_id, scan, account)
     return await _read(shared, team_id, scan_id)
 
 
@@ -163,7 +167,17 @@ async def _read(shared: Services, team_id: UUID, scan_id: UUID) -> Scan:
         return await scans.get_scan(session, team_id, scan_id)
 
 
-async def _start_workflow(shared: Services, team_id: UUID, scan: Scan, account: Account) -> None:
+async def _require_read(shared: Services, scan: Scan) -> None:
+    """Conflict unless an import waits for its merge only: its file is not kept."""
+    if scan.status.ended:
+        raise Conflict(f"This import is {scan.status}.", fix="Import the file again.")
+    async with shared.database.transaction() as session:
+        if not await imports.was_read(session, scan.id):
+            raise Conflict("The file of this import is still being read.")
+
+
+async def start_workflow(shared: Services, team_id: UUID, scan: Scan, account: Account) -> None:
+    """Start a pending scan; a 503 that names the scan when Temporal cannot be reached."""
     try:
         await shared.engine.start_scan(scan, team_id, account.name)
     except EngineUnavailable as error:

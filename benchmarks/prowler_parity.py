@@ -103,6 +103,13 @@ def plain_findings(
     python: Path, env: Mapping[str, str], regions: Iterable[str], services: Iterable[str]
 ) -> list[Verdict]:
     """What one run of plain Prowler reports."""
+    return list(_of_report(json.loads(plain_report(python, env, regions, services))))
+
+
+def plain_report(
+    python: Path, env: Mapping[str, str], regions: Iterable[str], services: Iterable[str]
+) -> bytes:
+    """The OCSF file of one run of plain Prowler."""
     with tempfile.TemporaryDirectory() as directory:
         command = plain_command(python, regions, services)
         command += ["--output-formats", "json-ocsf", "--output-directory", directory]
@@ -116,7 +123,7 @@ def plain_findings(
         report = Path(directory) / "plain.ocsf.json"
         if not report.exists():
             raise RuntimeError(f"prowler ended with {done.returncode}: {done.stderr[-2000:]}")
-        return list(_of_report(json.loads(report.read_bytes())))
+        return report.read_bytes()
 
 
 def _of_report(report: list[dict[str, object]]) -> Iterator[Verdict]:

@@ -18,6 +18,8 @@ WRONG_USAGE: Final = 2
 UNREACHABLE: Final = 3
 
 PAGE: Final = 500
+STREAM_SECONDS: Final = 300.0
+"""Between two pieces of a long body, and for the answer once all of it is sent."""
 LOOK_AT: Final = 10_000
 """Rows that are searched for a part of an id before the whole id is asked for."""
 
@@ -85,6 +87,33 @@ class Api:
         """DELETE a document."""
         return self._call("DELETE", path)
 
+    def upload(
+        self, path: str, parameters: Mapping[str, Any], chunks: Iterator[bytes]
+    ) -> tuple[int, Row]:
+        """POST a stream of bytes of any length; the status and the document of the answer."""
+        with self._reached():
+            response = self._http.post(
+                path,
+                params=_present(parameters),
+                content=chunks,
+                headers={"Content-Type": "application/octet-stream"},
+                timeout=STREAM_SECONDS,
+            )
+        return response.status_code, _document(response)
+
+    def download(self, path: str, parameters: Mapping[str, Any]) -> Iterator[bytes]:
+        """GET a body of any length, piece by piece."""
+        with (
+            self._reached(),
+            self._http.stream(
+                "GET", path, params=_present(parameters), timeout=STREAM_SECONDS
+            ) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                _document(response)
+            yield from response.iter_bytes()
+
     def page(
         self, path: str, parameters: Mapping[str, Any], limit: int, cursor: str | None = None
     ) -> Row:
@@ -141,15 +170,20 @@ class Api:
 
     def _call(self, method: str, path: str, *, also: str | None = None, **options: Any) -> Row:
         """`also`: a 503 that says this is an answer, too."""
+        with self._reached():
+            response = self._http.request(method, path, **options)
+        return _document(response, also)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
         import httpx
 
         try:
-            response = self._http.request(method, path, **options)
+            yield
         except httpx.TimeoutException as error:
             raise self._unreachable("did not answer in time") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable("cannot be reached") from error
-        return _document(response, also)
 
     def _unreachable(self, words: str) -> Failure:
         return Failure(

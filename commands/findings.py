@@ -47,11 +47,13 @@ Query = Annotated[str | None, typer.Option("--q", "-q", help="Text in title, det
 Since = Annotated[str | None, typer.Option(help="First seen after this time (RFC 3339).")]
 
 
-def _values(options: list[Any] | None) -> list[str] | None:
+def values(options: list[Any] | None) -> list[str] | None:
+    """The words of options that may be given several times."""
     return [getattr(option, "value", option) for option in options] if options else None
 
 
-def _filters(api: Api, account: list[str] | None, scan: str | None, **other: Any) -> Row:
+def filters(api: Api, account: list[str] | None, scan: str | None, **other: Any) -> Row:
+    """The query parameters of these filters: accounts and scans by their ids."""
     return {
         "account_id": [accounts.find(api, one) for one in account or ()],
         "scan_id": scans.find(api, scan) if scan else None,
@@ -84,13 +86,13 @@ def list_findings(
     if status is None and state is None:
         status, state = [FindingStatus.FAIL], [FindingState.OPEN]
     with connected() as api:
-        parameters = _filters(
+        parameters = filters(
             api,
             account,
             scan,
             source=source,
-            status=_values(status),
-            state=_values(state),
+            status=values(status),
+            state=values(state),
             severity=severity,
             service=service,
             region=region,
@@ -144,13 +146,13 @@ def summarize(
 ) -> None:
     """Count findings by severity, status, state, service and region."""
     with connected() as api:
-        parameters = _filters(
+        parameters = filters(
             api,
             account,
             scan,
             source=source,
-            status=_values(status),
-            state=_values(state),
+            status=values(status),
+            state=values(state),
             severity=severity,
             service=service,
             region=region,

@@ -85,7 +85,7 @@ def start(
         headers = {"Idempotency-Key": idempotency_key or f"cli-{uuid4()}"}
         scan = api.post("scans", body, headers)
         if wait:
-            _follow(api, scan, as_json)
+            follow_to_end(api, scan, as_json)
             return
     show(scan, as_json, _details(scan))
     if not as_json:
@@ -198,7 +198,7 @@ def resume(scan: Which, as_json: AsJson = False) -> None:
 def watch(scan: Which, as_json: AsJson = False) -> None:
     """Show a scan's progress until it ends."""
     with connected() as api:
-        _follow(api, api.get(f"scans/{find(api, scan)}"), as_json)
+        follow_to_end(api, api.get(f"scans/{find(api, scan)}"), as_json)
 
 
 def _steer(scan: str, action: str, words: str, as_json: bool) -> None:
@@ -210,7 +210,8 @@ def _steer(scan: str, action: str, words: str, as_json: bool) -> None:
         say(f"Scan {short(document['id'])}: {words}")
 
 
-def _follow(api: Api, scan: Row, as_json: bool) -> None:
+def follow_to_end(api: Api, scan: Row, as_json: bool) -> None:
+    """Show a scan until it ends; exit code 1 when it failed or was cancelled."""
     from commands.live import follow
 
     scan = follow(api, scan, quiet=as_json)

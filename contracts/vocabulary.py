@@ -26,6 +26,7 @@ class ScanKind(StrEnum):
     """What a scan looks at."""
 
     CLOUD = "cloud"
+    IMPORT = "import"  # findings that were read from a file
 
 
 class ScanStatus(StrEnum):
@@ -160,6 +161,14 @@ class NoticeKind(StrEnum):
     UPCOMING = "upcoming"  # due within the next days
     BREACHED = "breached"  # due, and still there
     ACCEPTANCE_EXPIRED = "acceptance_expired"
+
+
+class ExportFormat(StrEnum):
+    """How exported findings are written."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    OCSF = "ocsf"
 
 
 class ErrorClass(StrEnum):

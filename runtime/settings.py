@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     compliance_slots: int | None = Field(
         None, ge=1, le=256, description="Prowler processes of one worker; one per core by default."
     )
+    import_limit_bytes: int = Field(
+        2_000_000_000, ge=1, description="Largest file to import, as sent and as unpacked."
+    )
     stuck_scan_hours: float = Field(4.0, gt=0, description="When a running scan counts as stuck.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level.")
     log_format: str = Field("text", pattern="^(text|json)$", description="Log lines: text or json.")

@@ -49,6 +49,15 @@ async def upsert_checks(session: AsyncSession, checks: Sequence[CheckText]) -> N
     )
 
 
+async def add_checks(session: AsyncSession, checks: Sequence[CheckText]) -> None:
+    """Store the texts of checks that have none; a text that is stored stays as it is."""
+    if checks:
+        await session.execute(
+            insert(CheckRow).on_conflict_do_nothing(),
+            [_stored(each) for each in sorted(checks, key=lambda each: each.check_id)],
+        )
+
+
 async def list_checks(
     session: AsyncSession,
     *,

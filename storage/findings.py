@@ -81,7 +81,7 @@ async def list_findings(
         checks=checks,
     )
     shown = places[:limit]
-    found = await _load(session, team_id, [place.id for place in shown])
+    found = await load_findings(session, team_id, [place.id for place in shown])
     more = len(places) > limit
     return Page(
         # One that was deleted in between is left out.
@@ -94,7 +94,7 @@ async def list_findings(
 
 async def get_finding(session: AsyncSession, team_id: UUID, finding_id: UUID) -> FindingDetail:
     """One finding with its check's text and its history, oldest first."""
-    found = (await _load(session, team_id, [finding_id])).get(finding_id)
+    found = (await load_findings(session, team_id, [finding_id])).get(finding_id)
     if found is None:
         raise NotFound("There is no such finding in this team.")
     events = await session.scalars(
@@ -209,7 +209,10 @@ def _each(columns: Sequence[str]) -> str:
     return f"GROUPING SETS ({', '.join(f'({column})' for column in columns)}, ())"
 
 
-async def _load(session: AsyncSession, team_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Finding]:
+async def load_findings(
+    session: AsyncSession, team_id: UUID, ids: Sequence[UUID]
+) -> dict[UUID, Finding]:
+    """These findings of the team by id; those that do not exist are left out."""
     rows = await session.execute(_LOADED, {"team_id": team_id, "ids": list(ids)})
     names = tuple(rows.keys())
     found = []

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.runs import RunAsked, RunEnd, RunInTheWay
 from contracts.scans import ScanError
 from contracts.vocabulary import OverlapPolicy, RunOutcome, RunTrigger, ScanStatus
+from storage.import_tables import BEING_READ
 from storage.schedule_tables import JobRunRow
 from storage.tables import ScanRow
 
@@ -214,7 +215,7 @@ async def holders(
         own = {row.scan_id for row in runs}
         scans = await session.execute(
             select(ScanRow.id, ScanRow.status, ScanRow.queued_at).where(
-                ScanRow.account_id == account_id, ScanRow.status.in_(_LIVE_SCAN)
+                ScanRow.account_id == account_id, ScanRow.status.in_(_LIVE_SCAN), ~BEING_READ
             )
         )
         mine = await session.scalar(select(JobRunRow.scan_id).where(JobRunRow.id == besides))

@@ -25,6 +25,7 @@ from contracts.scans import (
 )
 from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
 from storage.finding_counts import fold_counts
+from storage.import_tables import BEING_READ
 from storage.merge.staging import forget_staged
 from storage.scans import NO_NUMBERS, get_scan, live_numbers, require_scan
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
@@ -284,7 +285,11 @@ async def end_scan(session: AsyncSession, end: ScanEnd, *, at: datetime) -> Scan
         await _end(session, scan, end, at)
     waiting = await session.scalar(
         select(ScanRow.id)
-        .where(ScanRow.account_id == scan.account_id, ScanRow.status == ScanStatus.PENDING)
+        .where(
+            ScanRow.account_id == scan.account_id,
+            ScanRow.status == ScanStatus.PENDING,
+            ~BEING_READ,
+        )
         .order_by(ScanRow.queued_at, ScanRow.id)
         .limit(1)
     )

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.scans import ScanError
 from contracts.vocabulary import ScanKind, ScanStatus
+from storage.import_tables import BEING_READ
 from storage.job_runs import LIVE
 from storage.schedule_tables import JobRunRow
 from storage.tables import AccountRow, ScanRow, TeamRow
@@ -36,7 +37,7 @@ class WatchedScan(NamedTuple):
 async def unended(
     session: AsyncSession, *, after: UUID | None = None, limit: int
 ) -> list[WatchedScan]:
-    """Scans of all teams that have not ended, in the order of their ids."""
+    """Scans of all teams that have not ended, in the order of their ids; no file still read."""
     of_run = (
         select(JobRunRow.id)
         .where(JobRunRow.scan_id == ScanRow.id, JobRunRow.outcome.in_(LIVE))
@@ -55,7 +56,7 @@ async def unended(
             of_run.label("of_run"),
         )
         .join(AccountRow, AccountRow.id == ScanRow.account_id)
-        .where(ScanRow.status.in_(UNENDED))
+        .where(ScanRow.status.in_(UNENDED), ~BEING_READ)
     )
     if after is not None:
         query = query.where(ScanRow.id > after)

@@ -6,12 +6,14 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
 
 from api.auth import Viewer
-from api.filters import FindingListQuery, FindingQuery
+from api.filters import FindingExportQuery, FindingListQuery, FindingQuery
+from api.finding_export import MEDIA_TYPES, exported, file_name
 from api.problems import described
 from api.routes import BASE
-from api.state import Session
+from api.state import Now, Session, Shared
 from contracts.base import Page
 from contracts.findings import Finding, FindingDetail, FindingSummary
 from storage import findings
@@ -38,6 +40,34 @@ async def summarize_findings(
 ) -> FindingSummary:
     """Counts by severity, status, state, service and region, under the filters of the list."""
     return await findings.summarize_findings(session, caller.team_id, query.filter())
+
+
+@router.get(
+    "/export",
+    responses={
+        200: {
+            "description": "The findings, one a line.",
+            "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
+        },
+        **described(),
+    },
+    response_class=StreamingResponse,
+    summary="Export findings",
+)
+async def export_findings(
+    query: Annotated[FindingExportQuery, Query()], caller: Viewer, shared: Shared, now: Now
+) -> StreamingResponse:
+    """Every finding that the list would list, worst first, as CSV, NDJSON or Prowler's OCSF.
+
+    Streamed page by page, each as of its own moment: a finding whose severity changes meanwhile
+    may be left out. OCSF is one Detection Finding (class 2004) a line, which `POST /imports` reads.
+    """
+    lines = await exported(shared.database, caller.team_id, query.filter(), query.format, now)
+    return StreamingResponse(
+        lines,
+        media_type=MEDIA_TYPES[query.format],
+        headers={"Content-Disposition": f'attachment; filename="{file_name(query.format, now)}"'},
+    )
 
 
 @router.get("/{finding_id}", responses=described(404), summary="Show a finding")

@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.auth import OPEN_PATHS
 
 STABLE = {
+    *("import_findings", "export_findings"),
     "create_account", "list_accounts", "get_account", "change_account", "delete_account",
     "check_account", "create_scan", "list_scans", "get_scan", "list_tasks", "cancel_scan",
     "pause_scan", "resume_scan", "follow_scan", "list_findings", "summarize_findings",

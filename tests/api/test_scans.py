@@ -25,6 +25,7 @@ from tests.api.conftest import Caller, Team
 from tests.api.scripted import Script
 from workflows.account_check import AccountCheck
 from workflows.cloud_scan import CloudScan
+from workflows.import_merge import ImportMerge
 
 Scan = dict[str, Any]
 
@@ -62,6 +63,7 @@ async def start(caller: httpx.AsyncClient, account: dict[str, Any], **scope: Any
 
 async def test_the_names_of_workflows_and_signals_are_those_of_the_classes() -> None:
     assert CloudScan.__name__ == engine_starts.CLOUD_SCAN
+    assert ImportMerge.__name__ == engine_starts.IMPORT_MERGE
     assert AccountCheck.__name__ == engine.ACCOUNT_CHECK
     assert callable(getattr(CloudScan, engine.PAUSE))
     assert callable(getattr(CloudScan, engine.RESUME))

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.prowler_parity import Key, plain_findings
+from benchmarks.prowler_parity import Key, plain_findings, plain_report
 from contracts.accounts import EnvironmentCredentials, FileCredentials, RoleCredentials
 from contracts.errors import ScannerCrashed, ScannerMissing, ScopeInvalid
 from contracts.vocabulary import FindingStatus
 from demo import cloud as demo
 from runtime.settings import Settings
-from scanners import prowler
+from scanners import prowler, prowler_ocsf
+from scanners.json_records import JsonRecords
 from scanners.prowler_catalogue import Catalogue
 from scanners.prowler_plan import plan_shards
 from tests.support.cloud import RunningCloud
@@ -99,6 +100,27 @@ async def test_failing_findings_equal_those_of_plain_prowler(
     )
     assert len(expected) > 50
     assert ours == expected
+
+
+async def test_prowlers_own_file_reads_as_the_findings_of_our_runner(
+    whole: Outcome, audited_cloud: RunningCloud, prowler_settings: Settings
+) -> None:
+    report = await asyncio.to_thread(
+        plain_report,
+        prowler_settings.prowler_python,
+        {**audited_cloud.environment, "PROWLER_AWS_BOTO3_RETRIES_MAX_ATTEMPTS": "0"},
+        demo.REGIONS,
+        ["s3", "sqs"],
+    )
+    records = JsonRecords()
+    read = [prowler_ocsf.read(each.value) for each in records.feed(report)]
+    assert list(records.close()) == []
+    assert {(each.provider, each.account_uid, each.is_gone) for each in read} == {
+        ("aws", demo.PRODUCTION, False)
+    }
+    ours = [finding for finding in whole.findings if finding.service in ("s3", "sqs")]
+    assert len(ours) > 50
+    assert sorted(each.finding for each in read) == sorted(ours)
 
 
 async def test_the_union_of_region_batches_is_one_run_and_holds_nothing_twice(

@@ -1,0 +1,243 @@
+"""Prowler's OCSF: findings read from its Detection Findings (class 2004), and written as such."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from contracts.errors import ReportMalformed
+from contracts.findings import CheckText, Finding
+from contracts.observations import ObservedFinding
+from contracts.vocabulary import FindingState, FindingStatus, Provider, Severity
+
+SOURCE: Final = "prowler"
+CLASS_UID: Final = 2004
+
+DETAIL_LIMIT: Final = 50_000
+"""As the runner cuts it, so that a long detail is the same whichever way it came."""
+TEXT_LIMIT: Final = 20_000
+LIST_LIMIT: Final = 200
+
+NAMESPACE: Final = "namespace: "
+"""What Prowler puts before a Kubernetes namespace to call it a region; its OCSF leaves it out."""
+
+RESOLVED: Final = (4, "Resolved")
+SUPPRESSED: Final = (3, "Suppressed")
+NEW: Final = (1, "New")
+
+SEVERITY_IDS: Final = {
+    Severity.INFORMATIONAL: 1,
+    Severity.LOW: 2,
+    Severity.MEDIUM: 3,
+    Severity.HIGH: 4,
+    Severity.CRITICAL: 5,
+}
+ACCOUNT_TYPES: Final = {
+    Provider.AWS: (10, "AWS Account"),
+    Provider.AZURE: (6, "Azure AD Account"),
+    Provider.GCP: (5, "GCP Account"),
+}
+OTHER_ACCOUNT: Final = (99, "Other")
+
+
+class Reported(NamedTuple):
+    """One record of a file: a verdict, and whose it is."""
+
+    finding: ObservedFinding
+    provider: str
+    account_uid: str
+    is_gone: bool
+    """Its resource is not there any more: it is history, not a verdict of today."""
+
+
+def read(record: Mapping[str, Any]) -> Reported:
+    """The finding of a Detection Finding; ReportMalformed names the field that it lacks."""
+    if record.get("class_uid", CLASS_UID) != CLASS_UID:
+        raise ReportMalformed(f"it is of class {record['class_uid']!r}, not {CLASS_UID}")
+    unmapped = _object(record, "unmapped", optional=True)
+    cloud = _object(record, "cloud", optional=True)
+    resource = _resource(record)
+    check = _text(_object(record, "metadata"), "event_code", "metadata.")
+    if cloud:
+        account = _text(_object(cloud, "account"), "uid", "cloud.account.")
+        provider = _text(cloud, "provider", "cloud.")
+        region = _text(resource, "region", "resources[0].", default=str(cloud.get("region") or ""))
+    else:  # a cluster
+        account = _text(unmapped, "provider_uid", "unmapped.")
+        provider = _text(unmapped, "provider", "unmapped.")
+        region = NAMESPACE + _text(resource, "namespace", "resources[0].", default="")
+    return Reported(
+        ObservedFinding(
+            check_id=check,
+            service=check.split("_", 1)[0],
+            region=region,
+            resource_uid=_text(resource, "uid", "resources[0]."),
+            resource_name=_text(resource, "name", "resources[0].", default=""),
+            resource_type=_text(resource, "type", "resources[0].", default=""),
+            severity=_word(Severity, record, "severity"),
+            status=_word(FindingStatus, record, "status_code"),
+            detail=_text(record, "status_detail", "", default="")[:DETAIL_LIMIT],
+        ),
+        provider.lower(),
+        account,
+        record.get("status_id") == RESOLVED[0],
+    )
+
+
+def read_text(record: Mapping[str, Any], finding: ObservedFinding, provider: Provider) -> CheckText:
+    """What the record says of its check, which it repeats in every finding of it."""
+    unmapped = _object(record, "unmapped", optional=True)
+    info = _object(record, "finding_info", optional=True)
+    remediation = _object(record, "remediation", optional=True)
+    links = [
+        unmapped.get("related_url"),
+        *_list(remediation, "references"),
+        *_list(unmapped, "additional_urls"),
+    ]
+    compliance = _object(unmapped, "compliance", optional=True)
+    return CheckText(
+        source=SOURCE,
+        provider=provider,
+        check_id=finding.check_id,
+        title=_plain(info.get("title")) or finding.check_id,
+        severity=finding.severity,
+        service=finding.service,
+        description=_plain(info.get("desc")),
+        risk=_plain(record.get("risk_details")),
+        remediation=_plain(remediation.get("desc")),
+        references=list(dict.fromkeys(_plain(link) for link in links if link)),
+        categories=[_plain(word) for word in _list(unmapped, "categories")],
+        frameworks={
+            _plain(name): [_plain(number) for number in _list(compliance, name)]
+            for name in list(compliance)[:LIST_LIMIT]
+        },
+    )
+
+
+def write(
+    finding: Finding, check: CheckText | None, *, is_gone: bool, at: datetime
+) -> dict[str, Any]:
+    """The Detection Finding that Prowler would write of it."""
+    seen = finding.last_seen_at
+    status_id, status = _status(finding, is_gone)
+    is_cluster = finding.provider is Provider.KUBERNETES
+    resource: dict[str, Any] = {
+        "uid": finding.resource.uid,
+        "name": finding.resource.name,
+        "type": finding.resource.type,
+        "group": {"name": finding.service},
+        "labels": [],
+    }
+    where = (
+        {"namespace": finding.region.removeprefix(NAMESPACE)}
+        if is_cluster
+        else {"region": finding.region}
+    )
+    record: dict[str, Any] = {
+        "class_uid": CLASS_UID,
+        "class_name": "Detection Finding",
+        "category_uid": 2,
+        "category_name": "Findings",
+        "type_uid": CLASS_UID * 100 + 1,
+        "type_name": "Detection Finding: Create",
+        "activity_id": 1,
+        "activity_name": "Create",
+        "message": finding.detail,
+        "metadata": {
+            "event_code": finding.check_id,
+            "product": {"uid": finding.source, "name": "Cloudsweep", "vendor_name": "Cloudsweep"},
+            "profiles": ["container" if is_cluster else "cloud", "datetime"],
+            "version": "1.5.0",
+        },
+        "finding_info": {
+            "uid": str(finding.id),
+            "title": finding.title,
+            "desc": check.description if check else "",
+            "created_time": int(finding.first_seen_at.timestamp()),
+            "created_time_dt": finding.first_seen_at.isoformat(),
+            "types": [],
+        },
+        "severity_id": SEVERITY_IDS[finding.severity],
+        "severity": finding.severity.capitalize(),
+        "status_id": status_id,
+        "status": status,
+        "status_code": finding.status.upper(),
+        "status_detail": finding.detail,
+        "time": int(seen.timestamp()),
+        "time_dt": seen.isoformat(),
+        "risk_details": check.risk if check else "",
+        "remediation": {
+            "desc": check.remediation if check else "",
+            "references": check.references if check else [],
+        },
+        "resources": [resource | where],
+        "unmapped": {
+            "categories": check.categories if check else [],
+            "compliance": check.frameworks if check else {},
+            "provider": finding.provider.value,
+            "provider_uid": finding.account_uid,
+            "exported_at": at.isoformat(),
+        },
+    }
+    if not is_cluster:
+        type_id, kind = ACCOUNT_TYPES.get(finding.provider, OTHER_ACCOUNT)
+        record["cloud"] = {
+            "account": {"uid": finding.account_uid, "type_id": type_id, "type": kind},
+            "provider": finding.provider.value,
+            "region": finding.region,
+        }
+    return record
+
+
+def _status(finding: Finding, is_gone: bool) -> tuple[int, str]:
+    if is_gone:
+        return RESOLVED
+    if finding.state in (FindingState.MUTED, FindingState.ACCEPTED):
+        return SUPPRESSED
+    return NEW
+
+
+def _resource(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    resources = record.get("resources")
+    if not isinstance(resources, list) or not resources or not isinstance(resources[0], dict):
+        raise ReportMalformed("`resources` has no resource")
+    return resources[0]
+
+
+def _object(record: Mapping[str, Any], name: str, *, optional: bool = False) -> Mapping[str, Any]:
+    value = record.get(name)
+    if value is None and optional:
+        return {}
+    if not isinstance(value, dict):
+        raise ReportMalformed(f"`{name}` is {'missing' if value is None else 'no object'}")
+    return value
+
+
+def _text(record: Mapping[str, Any], name: str, path: str, *, default: str | None = None) -> str:
+    value = record.get(name, default)
+    if value is None or (value == "" and default is None):
+        raise ReportMalformed(f"`{path}{name}` is missing")
+    if not isinstance(value, str):
+        raise ReportMalformed(f"`{path}{name}` is no text")
+    return value
+
+
+def _word(words: Any, record: Mapping[str, Any], name: str) -> Any:
+    value = _text(record, name, "")
+    try:
+        return words(value.lower())
+    except ValueError:
+        allowed = ", ".join(words)
+        raise ReportMalformed(f"`{name}` is `{value[:40]}`, not one of {allowed}") from None
+
+
+def _list(record: Mapping[str, Any], name: str) -> list[Any]:
+    value = record.get(name)
+    return value[:LIST_LIMIT] if isinstance(value, list) else []
+
+
+def _plain(value: object) -> str:
+    """Text that PostgreSQL stores: no NUL, no half of a surrogate pair."""
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    return text[:TEXT_LIMIT].replace("\0", "").encode("utf-8", "replace").decode()

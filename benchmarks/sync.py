@@ -158,7 +158,7 @@ async def main() -> None:
             await api_findings.fill(url, data_dir, arguments.rows)
             connection = await asyncpg.connect(url)
             await connection.execute(
-                "TRUNCATE vulnerability, vulnerability_occurrence, vulnerability_event,"
+                "TRUNCATE notice, vulnerability, vulnerability_occurrence, vulnerability_event,"
                 " vulnerability_cursor"
             )
             findings = await connection.fetchval("SELECT count(*) FROM finding")

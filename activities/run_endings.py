@@ -46,6 +46,8 @@ class RunEndActivities:
             schedule = None
             if run.schedule_id is not None:
                 schedule = await schedules.load_schedule(session, run.schedule_id, lock=True)
+            # A run that is being admitted sees this one's end, or is seen here to wait for it.
+            await job_runs.lock_key(session, run.overlap_key)
             ended = await job_runs.end_run(
                 session, end, outcome=outcome, summary=summary, error=error
             )

@@ -16,6 +16,7 @@ PERMANENT_ERRORS: Final = (
     "StagingLost",
     "NotFound",
     "Conflict",
+    "WrongAccount",
 )
 """Names of the errors that no retry can mend. Temporal matches exact names, never bases."""
 

@@ -18,7 +18,7 @@ from contracts.consistency import Repair
 from contracts.jobs import NoParams
 from contracts.runs import JobSummary
 from contracts.scans import NewScan, Scan, ScanTrigger
-from contracts.vocabulary import ScanStatus
+from contracts.vocabulary import ScanKind, ScanStatus
 from runtime import task_queues
 from runtime.settings import Settings
 from storage import repairs, scans
@@ -94,6 +94,7 @@ class Watched:
         await engine_starts.start_scan(
             self.client,
             scan_id,
+            kind=ScanKind.CLOUD,
             team_id=self.team_id,
             account_id=account_id or self.account_id,
             account_name="production",

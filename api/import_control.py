@@ -16,7 +16,13 @@ from api import scan_control
 from api.problems import Refusal
 from api.state import Services
 from contracts.accounts import Account
-from contracts.errors import CloudsweepError, Conflict, DatabaseUnavailable, ReportMalformed
+from contracts.errors import (
+    CloudsweepError,
+    Conflict,
+    DatabaseUnavailable,
+    ReportMalformed,
+    WrongAccount,
+)
 from contracts.findings import CheckText
 from contracts.observations import ObservedFinding
 from contracts.scans import Scan, ScanError
@@ -40,12 +46,6 @@ class Imported(NamedTuple):
 
     scan: Scan
     is_new: bool
-
-
-class WrongAccount(ReportMalformed):
-    """The file holds findings of another account than the one that was named."""
-
-    code = "wrong_account"
 
 
 async def receive(

@@ -2,8 +2,8 @@
 
 CloudsweepError
 ├── PermanentError      retrying cannot help: fix the input, the credentials or the code
-│   ├── CredentialsRejected, ScopeInvalid, ScannerMissing, ReportMalformed, StagingLost,
-│   │   NotFound, Conflict
+│   ├── CredentialsRejected, ScopeInvalid, ScannerMissing, ReportMalformed, WrongAccount,
+│   │   StagingLost, NotFound, Conflict
 └── TransientError      the same call may succeed later
     ├── ScannerCrashed, TargetUnreachable, RateLimited, DatabaseUnavailable, EngineUnavailable
 
@@ -61,6 +61,12 @@ class ReportMalformed(PermanentError):
     """A scanner's output is not in its documented shape."""
 
     code = "report_malformed"
+
+
+class WrongAccount(ReportMalformed):
+    """The file holds findings of another account than the one that was named."""
+
+    code = "wrong_account"
 
 
 class StagingLost(PermanentError):

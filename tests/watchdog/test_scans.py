@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities import engine_starts
-from contracts.vocabulary import ScanStatus
+from contracts.vocabulary import ScanKind, ScanStatus
 from runtime import search_attributes, task_queues
 from runtime.settings import Settings
 from runtime.temporal import connect, register_search_attributes
@@ -188,6 +188,7 @@ async def test_scans_of_another_installation_in_the_same_namespace_are_left_alon
     await engine_starts.start_scan(
         watched.client,
         stranger,
+        kind=ScanKind.CLOUD,
         team_id=stranger,  # no team of ours
         account_id=watched.account_id,
         account_name="theirs",

@@ -71,7 +71,7 @@ def registrations(
     scan_watch = ScanWatchActivities(database, client, settings)
     store_watch = StoreWatchActivities(database, client)
     jobs = {
-        queue: [load(job) for job in JOBS.values() if job.queue == queue]
+        queue: [load(job.workflow) for job in JOBS.values() if job.queue == queue]
         for queue in task_queues.SLOTS
     }
     return {

@@ -250,7 +250,12 @@ class RunAdmissionActivities:
                 at=asked.asked_at,
             )
             scan_id = scan.id
-        work_id = f"scan/{scan_id}" if scan_id else f"{due.job}/{asked.run_id}"
+        if scan_id is not None:
+            work_id = f"scan/{scan_id}"
+        elif self._jobs[due.job].inline:
+            work_id = asked.workflow_id
+        else:
+            work_id = f"{due.job}/{asked.run_id}"
         await job_runs.start_run(
             session,
             record.id,
@@ -281,8 +286,9 @@ class RunAdmissionActivities:
             outcome=RunOutcome.RUNNING,
             words=record.reason or "",
             plan=RunPlan(
-                workflow=job.workflow_name,
+                workflow=job.workflow if job.inline else job.workflow_name,
                 workflow_id=record.work_id or "",
+                inline=job.inline,
                 task_queue=job.queue,
                 argument=argument,
                 timeout_seconds=job.timeout.total_seconds(),

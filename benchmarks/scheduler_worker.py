@@ -43,6 +43,7 @@ NOTHING: Final = Job(
     workflow="benchmarks.scheduler_worker:Nothing",
     queue=task_queues.SCANS,
     timeout=timedelta(minutes=5),
+    inline=True,
 )
 
 
@@ -64,7 +65,7 @@ def with_nothing(database: Database, settings: Settings, client: Client) -> dict
         )
         for queue, entry in registrations(database, settings, client).items()
     }
-    scans = table[task_queues.SCANS]
+    scans = table[task_queues.SCANS]  # also as a workflow of its own: the plain schedules' one
     return {**table, task_queues.SCANS: scans._replace(workflows=[*scans.workflows, Nothing])}
 
 

@@ -27,7 +27,9 @@ class Job(NamedTuple):
     """One entry of the catalogue.
 
     `workflow` is `module:Class`; workers load it, others only name it. Its argument is `params`,
-    except for scans, which get the id of the scan that was made from them.
+    except for scans, which get the id of the scan that was made from them. An `inline` one is
+    done within the run's own workflow: for a few steps, without signals, that never need to
+    continue in a new history.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Job(NamedTuple):
     scope: JobScope = JobScope.TEAM
     default: Timing | None = None
     overlap: OverlapPolicy = OverlapPolicy.SKIP
+    inline: bool = False
 
     @property
     def workflow_name(self) -> str:

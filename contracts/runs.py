@@ -87,10 +87,11 @@ class RunAsked(RunRequest):
 
 
 class RunPlan(Contract):
-    """The workflow that does a run's work."""
+    """The workflow that does a run's work: one of its own, or, `inline`, within the run's."""
 
-    workflow: str
+    workflow: str = Field(description="Its name; where it is (`module:Class`) if it is inline.")
     workflow_id: str
+    inline: bool = False
     task_queue: str
     argument: dict[str, Any]
     timeout_seconds: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from contracts.accounts import AccountRef
 from contracts.jobs import Job, JobScope
@@ -37,6 +37,7 @@ _ENTRIES: Final = (
         queue=task_queues.SCANS,
         params=AccountRef,
         timeout=timedelta(minutes=5),
+        inline=True,
     ),
     Job(
         name=EXPIRY_SWEEP,
@@ -56,6 +57,7 @@ _ENTRIES: Final = (
         scope=JobScope.INSTALLATION,
         timeout=timedelta(hours=1),
         default=Timing(trigger=IntervalTrigger(every_seconds=300)),
+        inline=True,
     ),
     Job(
         name=SLA_CHECK,
@@ -84,14 +86,14 @@ _ENTRIES: Final = (
         scope=JobScope.INSTALLATION,
         timeout=timedelta(hours=1),
         default=Timing(trigger=IntervalTrigger(every_seconds=900)),
+        inline=True,
     ),
 )
 
 JOBS: Final[Mapping[str, Job]] = {job.name: job for job in _ENTRIES}
 
 
-def load(job: Job) -> type:
-    """The job's workflow class; for workers, since importing it imports what it works with."""
-    module, _, name = job.workflow.partition(":")
-    found: type = getattr(import_module(module), name)
-    return found
+def load(where: str) -> Any:
+    """A job's workflow class; for workers, since importing it imports what it works with."""
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)

@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from contracts.vocabulary import RunOutcome
     from runtime import policies, search_attributes, task_queues
     from workflows.failures import root_cause, scan_error
+    from workflows.inline import work_inline
     from workflows.prompt import promptly
 
 NOMINAL = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
@@ -93,6 +94,8 @@ class JobRun:
             self._my_turn = False
 
     async def _work(self, plan: RunPlan) -> Any:
+        if plan.inline:
+            return await work_inline(plan)
         return await workflow.execute_child_workflow(
             plan.workflow,
             plan.argument,

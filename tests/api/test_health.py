@@ -6,9 +6,13 @@ from uuid import uuid4
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from temporalio.client import Client
 
+from activities import engine_state
+from runtime import task_queues
 from runtime.settings import Settings
 from tests.api.scripted import Script
+from tests.support.waiting import until
 
 
 async def test_the_process_is_alive(anonymous: httpx.AsyncClient) -> None:
@@ -18,8 +22,10 @@ async def test_the_process_is_alive(anonymous: httpx.AsyncClient) -> None:
 
 
 async def test_every_dependency_is_named_with_its_state(
-    script: Script, anonymous: httpx.AsyncClient
+    script: Script, worked_namespace: Client, anonymous: httpx.AsyncClient
 ) -> None:
+    # The workers have started; Temporal may be about to see them.
+    await until(lambda: engine_state.is_polled(worked_namespace, task_queues.SCANS))
     answer = await anonymous.get("http://api/readyz")
     assert answer.status_code == 200
     states = {each["name"]: each["state"] for each in answer.json()["dependencies"]}

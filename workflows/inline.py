@@ -28,8 +28,6 @@ async def work_inline(plan: RunPlan) -> Any:
         result = await asyncio.wait_for(definition().run(argument), plan.timeout_seconds)
     except TimeoutError:
         words = f"The job took longer than {plan.timeout_seconds:g} s."
-        raise TimedOut(
-            words, type=TimeoutType.START_TO_CLOSE, last_heartbeat_details=[]
-        ) from None
+        raise TimedOut(words, type=TimeoutType.START_TO_CLOSE, last_heartbeat_details=[]) from None
     (summary,) = converter.from_payloads(converter.to_payloads([result]))
     return summary

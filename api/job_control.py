@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from time import monotonic
 from typing import Any, Final
@@ -18,7 +18,7 @@ from api import scan_control, schedule_engine
 from api.problems import Refusal
 from api.state import Services
 from api.wording import FieldMessage, validation_errors
-from contracts.errors import Conflict, NotFound
+from contracts.errors import Conflict, EngineUnavailable, NotFound
 from contracts.jobs import Job, JobScope
 from contracts.keys import Caller
 from contracts.runs import Run, RunEnd, RunRequest
@@ -160,7 +160,12 @@ async def started(
     """
     run_id = uuid4()
     request = request.model_copy(
-        update={"trigger": RunTrigger.MANUAL, "run_id": run_id, "nominal_at": now}
+        update={
+            "trigger": RunTrigger.MANUAL,
+            "run_id": run_id,
+            "nominal_at": now,
+            "team_id": team_id,
+        }
     )
     await schedule_engine.start_run(shared.engine, request, team_id, summary)
     deadline = monotonic() + DECISION_SECONDS
@@ -172,18 +177,54 @@ async def started(
             await asyncio.sleep(DECISION_LOOK_SECONDS)
         else:
             return shown(shared, [run])[0]
+    return await _untaken(shared, request, run_id, job=job, params=params, overlap=overlap)
+
+
+async def find(shared: Services, caller: Caller, run_id: UUID) -> Run:
+    """One run of the team: its row, or what was asked for while no worker has taken it."""
+    try:
+        async with shared.database.transaction() as session:
+            return shown(shared, [await run_history.get_run(session, caller.team_id, run_id)])[0]
+    except NotFound:
+        try:
+            request = await schedule_engine.untaken_run(shared.engine, run_id)
+        except EngineUnavailable:
+            request = None
+        if request is None or request.team_id != caller.team_id:
+            raise
+    job, params, overlap = request.job, request.params, OverlapPolicy.ALLOW
+    if request.schedule_id is not None:
+        async with shared.database.transaction() as session:
+            schedule = await schedules.get_schedule(session, caller.team_id, request.schedule_id)
+        job, params, overlap = schedule.job, schedule.params, schedule.overlap
+    return await _untaken(
+        shared, request, run_id, job=job or "", params=params, overlap=request.overlap or overlap
+    )
+
+
+async def _untaken(
+    shared: Services,
+    request: RunRequest,
+    run_id: UUID,
+    *,
+    job: str,
+    params: dict[str, Any],
+    overlap: OverlapPolicy,
+) -> Run:
+    """In place of the row that a worker will write; says who is missing."""
+    due = request.nominal_at or datetime.now(UTC)
     missing = await scan_control.what_is_missing(shared, no_engine=NO_ENGINE)
     waiting = Run(
         id=run_id,
         schedule_id=request.schedule_id,
         job=job,
         params=params,
-        trigger=RunTrigger.MANUAL,
-        nominal_at=now,
+        trigger=request.trigger,
+        nominal_at=due,
         outcome=RunOutcome.QUEUED,
         reason=f"{NOT_TAKEN} {missing or ''}".strip(),
         overlap=overlap,
-        queued_at=now,
+        queued_at=due,
         started_at=None,
         ended_at=None,
         delay_seconds=None,
@@ -191,7 +232,7 @@ async def started(
         summary=None,
         error=None,
         scan_id=None,
-        item=None,
+        item=request.item,
         workflow_id=schedule_engine.workflow_id_of(run_id),
         temporal_url=None,
     )
@@ -200,8 +241,8 @@ async def started(
 
 async def cancel(shared: Services, caller: Caller, run_id: UUID, now: datetime) -> Run:
     """Ask a run to stop; its work is stopped first. Conflict when it has ended."""
+    run = await find(shared, caller, run_id)
     async with shared.database.transaction() as session:
-        run = await run_history.get_run(session, caller.team_id, run_id)
         await require_right(session, caller, run.job)
     if run.outcome.ended:
         raise Conflict(f"This run has ended already: it is {run.outcome}.")
@@ -210,9 +251,10 @@ async def cancel(shared: Services, caller: Caller, run_id: UUID, now: datetime) 
         end = RunEnd(run_id=run.id, outcome=RunOutcome.CANCELLED, ended_at=now)
         async with shared.database.transaction() as session:
             await job_runs.end_run(session, end, outcome=end.outcome, summary=None, error=None)
-    async with shared.database.transaction() as session:
-        run = await run_history.get_run(session, caller.team_id, run_id)
-    return shown(shared, [run])[0]
+    try:
+        return await find(shared, caller, run_id)
+    except NotFound:  # it ended before a worker had taken it
+        return run.model_copy(update={"outcome": RunOutcome.CANCELLED, "ended_at": now})
 
 
 def shown(shared: Services, found: Sequence[Run]) -> list[Run]:

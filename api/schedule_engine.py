@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 from uuid import UUID, uuid4
+
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities import engine_starts, temporal_schedules
 from api.engine import RPC_TIMEOUT, Engine
@@ -39,6 +42,26 @@ async def start_run(engine: Engine, request: RunRequest, team_id: UUID, summary:
     client = await engine.client()
     with temporal.engine_errors(client):
         await engine_starts.start_run(client, request, team_id, summary, rpc_timeout=RPC_TIMEOUT)
+
+
+async def untaken_run(engine: Engine, run_id: UUID) -> RunRequest | None:
+    """What was asked for, of a run that somebody started and no worker has taken yet."""
+    client = await engine.client()
+    handle = client.get_workflow_handle(workflow_id_of(run_id))
+    try:
+        with temporal.engine_errors(client):
+            described = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+            if described.status is not WorkflowExecutionStatus.RUNNING:
+                return None
+            events = handle.fetch_history_events(page_size=1, rpc_timeout=RPC_TIMEOUT)
+            first = await anext(events)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    given = first.workflow_execution_started_event_attributes.input.payloads
+    (request,) = await client.data_converter.decode(given, [RunRequest])
+    return cast("RunRequest", request)
 
 
 async def start_backfill(engine: Engine, request: BackfillRequest, summary: str) -> str:

@@ -60,14 +60,18 @@ def run(
     param: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the job.")
     ] = None,
+    wait: runs.Wait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a job once, now. Exit code 1 when a rule left the run out."""
+    """Run a job once, now. Exit code 1 when a rule left the run out.
+
+    With --wait also when it failed or was cancelled.
+    """
     with connected() as api:
         params = params_of(api, param)
         params |= {"account_id": accounts.find(api, account)} if account else {}
         started = api.post(f"jobs/{job}/runs", {"params": params})
-    runs.show_started(started, as_json)
+        runs.show_started(api, started, as_json, wait=wait)
 
 
 @app.command("runs")

@@ -12,7 +12,7 @@ import typer
 
 from commands.client import UNREACHABLE, Api, Failure, Row
 from commands.output import cell, clock, console, plain, say, short
-from contracts.vocabulary import ScanStatus, TaskKind, TaskStatus
+from contracts.vocabulary import RunOutcome, ScanStatus, TaskKind, TaskStatus
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -54,6 +54,23 @@ def follow(api: Api, scan: Row, *, quiet: bool = False) -> Row:
         say(f"The scan goes on. Watch it: cloudsweep scan watch {part}")
         say(f"Stop it: cloudsweep scan cancel {part}")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def follow_run(api: Api, run: Row) -> Row:
+    """The run once it has ended, a line at each change; Ctrl-C leaves it running."""
+    last = ""
+    try:
+        while not RunOutcome(run["outcome"]).ended:
+            words = f"{run['outcome']}: {run['reason']}" if run["reason"] else run["outcome"]
+            if words != last:
+                last = words
+                say(f"{datetime.now(UTC):%H:%M:%S} {words}")
+            time.sleep(LOOK_EVERY_SECONDS)
+            run = _patiently(api, f"runs/{run['id']}")
+    except KeyboardInterrupt:
+        say(f"The run goes on. See how it ends: cloudsweep run show {short(run['id'])}")
+        raise typer.Exit(INTERRUPTED) from None
+    return run
 
 
 def _patiently(api: Api, path: str, parameters: Row | None = None) -> Row:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from commands import live
 from commands.client import FAILED, Api, Row, connected
 from commands.moments import in_zone
 from commands.output import (
@@ -31,7 +32,10 @@ Which = Annotated[str, typer.Argument(metavar="RUN", help="Id, a part of it, or 
 Outcomes = Annotated[list[RunOutcome] | None, typer.Option(help="Only with this outcome.")]
 Triggers = Annotated[list[RunTrigger] | None, typer.Option(help="Only started so.")]
 
+Wait = Annotated[bool, typer.Option("--wait", help="Return when it has ended.")]
+
 LEFT_OUT: Final = ("skipped", "missed", "refused")
+UNSUCCESSFUL: Final = (*LEFT_OUT, "failed", "cancelled", "timed_out", "terminated")
 
 
 def find(api: Api, text: str) -> str:
@@ -111,11 +115,15 @@ def show_runs(page: Row, as_json: bool, nothing: str) -> None:
     show_page(page, as_json, rows, nothing)
 
 
-def show_started(run: Row, as_json: bool) -> None:
-    """A run that was just asked for; ends with 1 when a rule left it out."""
+def show_started(api: Api, run: Row, as_json: bool, *, wait: bool) -> None:
+    """A run that was just asked for; ends with 1 when a rule left it out, or it did not succeed."""
+    if wait:
+        run = live.follow_run(api, run)
     show(run, as_json, details(run))
-    if run["outcome"] in LEFT_OUT:
+    if run["outcome"] in (LEFT_OUT if not wait else UNSUCCESSFUL):
         raise typer.Exit(FAILED)
+    if wait:
+        return
     if not as_json and run["scan_id"]:
         say(f"Watch it: cloudsweep scan watch {short(run['scan_id'])}")
     elif not as_json:

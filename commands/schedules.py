@@ -227,13 +227,17 @@ def trigger(
         OverlapPolicy | None,
         typer.Option(help="If the last run has not ended; else as the schedule says."),
     ] = None,
+    wait: runs.Wait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a schedule now, whatever its times. Exit code 1 when a rule left the run out."""
+    """Run a schedule now, whatever its times. Exit code 1 when a rule left the run out.
+
+    With --wait also when it failed or was cancelled.
+    """
     with connected() as api:
         body = {"overlap": overlap.value} if overlap else {}
         run = api.post(f"schedules/{find(api, schedule)}/trigger", body)
-    runs.show_started(run, as_json)
+        runs.show_started(api, run, as_json, wait=wait)
 
 
 @app.command("backfill")

@@ -161,10 +161,12 @@ class CloudScan:
                     asyncio.create_task(self._run_shard(phase, shard, slots)) for shard in batch
                 ]
             await asyncio.gather(*started)
-        finally:  # refused credentials or a cancel stop the others: wait until they are stopped
+        except (FailureError, asyncio.CancelledError):  # never an eviction, which may not wait
+            # Refused credentials or a cancel stop the others: wait until they are stopped.
             for task in started:
                 task.cancel()
             await asyncio.gather(*started, return_exceptions=True)
+            raise
 
     async def _run_shard(self, phase: Phase, shard: Shard, slots: asyncio.Semaphore) -> None:
         failure: ScanError | None = None

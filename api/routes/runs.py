@@ -36,9 +36,7 @@ async def get_run(run_id: UUID, caller: Viewer, shared: Shared) -> Run:
 
     `scan_id` names the scan that it started.
     """
-    async with shared.database.transaction() as session:
-        run = await run_history.get_run(session, caller.team_id, run_id)
-    return job_control.shown(shared, [run])[0]
+    return await job_control.find(shared, caller, run_id)
 
 
 @router.post(

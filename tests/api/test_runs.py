@@ -153,14 +153,18 @@ async def test_a_limit_of_runs_is_above_what_a_schedule_has_had(
     assert errors_of(answer)["max_runs"] == "It has had 2 runs already. Choose more."
 
 
-async def test_a_run_that_no_worker_takes_says_so_and_can_be_asked_for_again(
-    operator: httpx.AsyncClient, account: Row
+async def test_a_run_that_no_worker_takes_is_shown_and_says_so_to_its_team_only(
+    operator: httpx.AsyncClient, call: Caller, stranger: Team, account: Row
 ) -> None:
     schedule = await add_schedule(operator, scan_of(account))
     run = await trigger(operator, schedule, "queue")
     assert (run["outcome"], run["overlap"]) == ("queued", "queue")
     assert run["reason"] == f"{job_control.NOT_TAKEN} {scan_control.NO_WORKER}"
-    assert (await operator.get(f"runs/{run['id']}")).status_code == 404  # not recorded yet
+    shown = (await operator.get(f"runs/{run['id']}")).json()
+    assert shown == run | {"overlap": "queue"}
+    assert (await call(stranger.keys[Role.ADMIN]).get(f"runs/{run['id']}")).status_code == 404
+    cancelled = await operator.post(f"runs/{run['id']}/cancel")
+    assert cancelled.status_code == 202, cancelled.text
 
 
 async def test_a_cancelled_run_stops_its_scan_which_keeps_what_it_has(

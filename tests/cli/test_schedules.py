@@ -187,12 +187,16 @@ async def test_jobs_are_shown_and_run(script: Script, in_process: InProcess) -> 
     assert ran.code == 0, ran.err
     by_name = await in_process("job run account_check --param account_id=production --json")
     assert by_name.json["params"] == ran.json["params"]
-    while (run := (await in_process(f"run show {ran.json['id']} --json")).json)["ended_at"] is None:
-        pass
-    assert run["outcome"] == "completed"
+    waited = await in_process("job run account_check --account production --wait")
+    assert waited.code == 0, waited.err
+    assert "completed" in waited.out
+    script.credentials_are_accepted = False
+    failed = await in_process("job run account_check --account production --wait")
+    assert failed.code == 1
+    assert "Mend its trust policy." in failed.out
     assert "123456789012" in (await in_process(f"run show {ran.json['id']}")).out
     runs = await in_process("job runs account_check")
-    assert runs.out.count("account_check") == 2
+    assert runs.out.count("account_check") == 4
     unknown = await in_process("job run account_chek")
     assert unknown.code == 2
     assert "Did you mean account_check?" in unknown.err

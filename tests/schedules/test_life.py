@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from temporalio.client import WorkflowFailureError
+from temporalio.client import ScheduleDescription, WorkflowFailureError
 
 from contracts.accounts import AccountChange, EnvironmentCredentials, NewAccount
 from contracts.jobs import Job
@@ -66,7 +66,7 @@ async def test_a_one_time_schedule_fires_once_and_stays_visible_as_finished(
 
     assert runs[0].nominal_at == soon
     assert (await lab.schedule(schedule.id)).status is ScheduleStatus.FINISHED
-    assert not await lab.in_temporal(schedule.id)
+    await lab.until_gone(schedule.id)
 
 
 async def test_a_schedule_is_finished_after_its_last_run(lab: SchedulerLab) -> None:
@@ -79,7 +79,7 @@ async def test_a_schedule_is_finished_after_its_last_run(lab: SchedulerLab) -> N
     assert [run.outcome for run in runs if run.outcome.started] == [RunOutcome.COMPLETED] * 2
     finished = await lab.schedule(schedule.id)
     assert (finished.status, finished.counters.fired) == (ScheduleStatus.FINISHED, 2)
-    assert not await lab.in_temporal(schedule.id)
+    await lab.until_gone(schedule.id)
 
 
 @pytest.mark.parametrize("overlap", [OverlapPolicy.SKIP, OverlapPolicy.ALLOW])
@@ -95,9 +95,17 @@ async def test_failures_in_a_row_pause_a_schedule_whatever_its_overlap_policy(
     assert paused.note == (
         "Paused after 2 failed runs in a row. The last one: It was told to fail."
     )
-    held = await lab.client.get_schedule_handle(f"schedule/{schedule.id}").describe()
-    assert held.schedule.state.paused
+    held = await _until_paused_in_temporal(lab, schedule.id)
     assert paused.note in (held.schedule.state.note or "")
+
+
+async def _until_paused_in_temporal(lab: SchedulerLab, schedule_id: UUID) -> ScheduleDescription:
+    """The row is paused first, then Temporal's schedule."""
+    handle = lab.client.get_schedule_handle(f"schedule/{schedule_id}")
+    async with asyncio.timeout(30):
+        while not (held := await handle.describe()).schedule.state.paused:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    return held
 
 
 async def test_a_success_forgives_the_failures_before_it(lab: SchedulerLab) -> None:

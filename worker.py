@@ -19,6 +19,7 @@ from activities.run_endings import RunEndActivities
 from activities.scan_lifecycle import ScanLifecycleActivities
 from activities.scan_watch import ScanWatchActivities
 from activities.schedule_upkeep import ScheduleUpkeepActivities
+from activities.schedule_watch import ScheduleWatchActivities
 from activities.shards import ShardActivities
 from activities.sla_checks import SlaActivities
 from activities.store_watch import StoreWatchActivities
@@ -113,7 +114,7 @@ def registrations(
                 scan_watch.watch_queues,
                 store_watch.watch_store,
                 store_watch.watch_totals,
-                store_watch.watch_reconciler,
+                ScheduleWatchActivities(database, client).watch_reconciler,
             ],
         ),
     }

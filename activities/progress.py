@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from temporalio import activity
 
+from activities.engine_state import SHARD_KEY
 from contracts.scans import ShardTask
 from storage import scan_state
 from storage.database import Database
@@ -46,7 +47,8 @@ class ShardProgress:
 
     async def _beat(self) -> None:
         while True:
-            activity.heartbeat({"done": self.done, "total": self.total, "rows": self.rows})
+            said = {"done": self.done, "total": self.total, "rows": self.rows}
+            activity.heartbeat({SHARD_KEY: self._task.key, **said})
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def write(self) -> None:

@@ -11,18 +11,23 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import engine_starts
-from activities.engine_state import how_it_ended, is_polled, status_of
+from activities.engine_state import described, how_it_ended, is_polled, silent_shards
 from activities.mending import FOUND_AT_ONCE, Found, Mending, SubjectT
 from activities.progress import heartbeating
 from activities.run_endings import YOUNG
 from contracts.consistency import Fault, RepairKind
 from contracts.runs import JobSummary
 from contracts.scans import ScanEnd, ScanError
-from contracts.vocabulary import ScanStatus, TaskKind
+from contracts.vocabulary import ScanKind, ScanStatus, TaskKind
 from runtime import search_attributes, task_queues
 from runtime.settings import Settings
 from storage import scan_state, scan_watch
@@ -35,8 +40,13 @@ SECOND_LOOK_SECONDS: Final = 5.0
 """What is being started or ended just now is settled by then."""
 
 RUNNING_SCANS: Final = (
-    f"WorkflowType = '{engine_starts.CLOUD_SCAN}' AND ExecutionStatus = 'Running'"
+    f"WorkflowType IN ('{engine_starts.CLOUD_SCAN}', '{engine_starts.IMPORT_MERGE}')"
+    " AND ExecutionStatus = 'Running'"
 )
+SILENT_AFTER: Final = timedelta(minutes=5)
+"""A shard that fails is tried again after two minutes at most; without a heartbeat for longer than
+that it waits for a worker."""
+
 RESUME: Final = "Resume the scan to run the shards that are not done."
 
 QUEUES: Final = {
@@ -52,6 +62,13 @@ class _Execution(NamedTuple):
     run_id: str
 
 
+class _Silent(NamedTuple):
+    """Shards of a scan that nobody runs."""
+
+    scan_id: UUID
+    shards: list[scan_watch.RunningShard]
+
+
 class _Seen(NamedTuple):
     """What one look found, by subject."""
 
@@ -59,6 +76,7 @@ class _Seen(NamedTuple):
     not_started: dict[str, Found[WatchedScan]]
     unwanted: dict[str, Found[_Execution]]
     stuck: dict[str, Found[WatchedScan]]
+    silent: dict[str, Found[_Silent]]
 
 
 class ScanWatchActivities:
@@ -67,11 +85,12 @@ class ScanWatchActivities:
     def __init__(self, database: Database, client: Client, settings: Settings) -> None:
         self._database = database
         self._client = client
-        self._hours = settings.stuck_scan_hours
+        self._settings = settings
 
     @activity.defn
     async def watch_scans(self) -> JobSummary:
-        """End, start or cancel scans whose row and workflow differ, and those that are stuck."""
+        """End, start or cancel scans whose row and workflow differ, and those that are stuck; say
+        of shards that nobody runs that they wait."""
         mending = Mending(self._database, datetime.now(UTC))
         async with heartbeating():
             seen = await self._look()
@@ -83,20 +102,24 @@ class ScanWatchActivities:
                     _both(seen.not_started, again.not_started),
                     _both(seen.unwanted, again.unwanted),
                     again.stuck,
+                    again.silent,
                 )
             await mending.mend(RepairKind.SCAN_LOST, seen.lost.values(), self._end_lost)
             await mending.mend(RepairKind.SCAN_NOT_STARTED, seen.not_started.values(), self._start)
             await mending.mend(RepairKind.SCAN_UNWANTED, seen.unwanted.values(), self._cancel)
             await mending.mend(RepairKind.SCAN_STUCK, seen.stuck.values(), self._cancel_stuck)
+            await mending.mend(RepairKind.SHARD_SILENT, seen.silent.values(), self._say_silent)
         return mending.summary()
 
     async def _look(self) -> _Seen:
         now = datetime.now(UTC)
-        seen = _Seen({}, {}, {}, {})
+        seen = _Seen({}, {}, {}, {}, {})
         async for page in self._unended():
-            states = await self._states(page)
-            for scan, state in zip(page, states, strict=True):
-                runs = state is WorkflowExecutionStatus.RUNNING
+            executions = await self._executions(page)
+            async with self._database.transaction() as session:
+                shards = await scan_watch.running_shards(session, [scan.id for scan in page])
+            for scan, execution in zip(page, executions, strict=True):
+                runs = execution is not None and execution.status is WorkflowExecutionStatus.RUNNING
                 if scan.status is ScanStatus.PENDING:
                     # A run that has not ended starts its scan itself.
                     if not runs and not scan.of_run and scan.queued_at < now - YOUNG:
@@ -107,7 +130,16 @@ class ScanWatchActivities:
                     _add(seen.lost, scan, f"{words} does not run. Ended it as failed.")
                 elif self._is_stuck(scan, now):
                     words = f"The scan of {scan.account_name} runs for longer than "
-                    _add(seen.stuck, scan, f"{words}{self._hours:g} hours. Cancelled it.")
+                    hours = self._settings.stuck_hours(scan.kind)
+                    _add(seen.stuck, scan, f"{words}{hours:g} hours. Cancelled it.")
+                elif execution is not None and scan.id in shards:
+                    quiet = await silent_shards(self._client, execution, before=now - SILENT_AFTER)
+                    silent = [shard for shard in shards[scan.id] if shard.key in quiet]
+                    if silent:
+                        words = f"Of the scan of {scan.account_name} {len(silent)} shards are "
+                        words += "running, but no worker has them. They wait for one, it says now."
+                        fault = Fault(subject=f"scan/{scan.id}", team_id=scan.team_id, words=words)
+                        seen.silent[fault.subject] = Found(fault, _Silent(scan.id, silent))
         async for found in self._unwanted(now):
             seen.unwanted[found.fault.subject] = found
         return seen
@@ -123,12 +155,14 @@ class ScanWatchActivities:
                 return
             after = page[-1].id
 
-    async def _states(self, scans: list[WatchedScan]) -> list[WorkflowExecutionStatus | None]:
+    async def _executions(
+        self, scans: list[WatchedScan]
+    ) -> list[WorkflowExecutionDescription | None]:
         slots = asyncio.Semaphore(ASKED_AT_ONCE)
 
-        async def ask(scan: WatchedScan) -> WorkflowExecutionStatus | None:
+        async def ask(scan: WatchedScan) -> WorkflowExecutionDescription | None:
             async with slots:
-                return await status_of(self._client, f"scan/{scan.id}")
+                return await described(self._client, f"scan/{scan.id}")
 
         return await asyncio.gather(*map(ask, scans))
 
@@ -136,7 +170,7 @@ class ScanWatchActivities:
         return (
             scan.status is ScanStatus.RUNNING
             and scan.running_since is not None
-            and scan.running_since < now - timedelta(hours=self._hours)
+            and scan.running_since < now - timedelta(hours=self._settings.stuck_hours(scan.kind))
         )
 
     async def _unwanted(self, now: datetime) -> AsyncIterator[Found[_Execution]]:
@@ -215,15 +249,20 @@ class ScanWatchActivities:
                 raise
 
     async def _cancel_stuck(self, scan: WatchedScan) -> None:
-        hours = f"{self._hours:g}"
+        hours = f"{self._settings.stuck_hours(scan.kind):g}"
         error = ScanError(
             code="stuck",
             message=f"The scan ran for longer than {hours} hours, so it was cancelled.",
-            fix=f"{RESUME} If its account needs longer, raise CLOUDSWEEP_STUCK_SCAN_HOURS.",
+            fix=f"{RESUME} If its account needs longer, raise CLOUDSWEEP_STUCK_SCAN_HOURS, or "
+            f"CLOUDSWEEP_STUCK_SCAN_HOURS_BY_KIND for scans of kind {scan.kind}.",
         )
         async with self._database.transaction() as session:
             await scan_watch.tell_why(session, scan.id, error)
         await self._client.get_workflow_handle(f"scan/{scan.id}").cancel()
+
+    async def _say_silent(self, silent: _Silent) -> None:
+        async with self._database.transaction() as session:
+            await scan_watch.say_shards_wait(session, silent.scan_id, silent.shards)
 
     @activity.defn
     async def watch_queues(self) -> JobSummary:
@@ -266,6 +305,8 @@ class ScanWatchActivities:
 
 def _needs(scan: scan_watch.Waiting) -> list[str]:
     """The queues without which a scan does not go on."""
+    if scan.kind is ScanKind.IMPORT:
+        return [task_queues.SYNC, task_queues.SCANS]
     if scan.status is ScanStatus.PENDING:
         return [task_queues.SCANS]
     queues = [QUEUES[kind] for kind in TaskKind if kind in scan.kinds]

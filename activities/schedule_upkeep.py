@@ -116,11 +116,11 @@ class ScheduleUpkeepActivities:
         self, schedule: StoredSchedule, entry: temporal_schedules.Listed | None, full: bool
     ) -> bool:
         """Whether Temporal may hold something else than this schedule says."""
-        if entry is None or not temporal_schedules.fires(schedule):
-            return (entry is not None) != temporal_schedules.fires(schedule)
-        if temporal_schedules.looks_different(schedule, entry):
+        if temporal_schedules.looks_off(schedule, entry):
             return True
-        return full and await temporal_schedules.differs(self._client, schedule)
+        return (
+            full and entry is not None and await temporal_schedules.differs(self._client, schedule)
+        )
 
     async def _remove_orphan(self, schedule_id: UUID) -> list[str]:
         async with self._database.transaction() as session:

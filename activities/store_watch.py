@@ -1,27 +1,24 @@
-"""What the store says that contradicts itself, and whether schedules are still looked after."""
+"""What the store says that contradicts itself: left behind, counted wrongly, not brought along."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
-from typing import Final
-from uuid import UUID, uuid4
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from temporalio import activity
 from temporalio.client import Client
 
-from activities import engine_starts
-from activities.admission_rules import ON_TIME
 from activities.mending import FOUND_AT_ONCE, Found, Mending
 from activities.progress import heartbeating
-from activities.scan_watch import SECOND_LOOK_SECONDS
+from activities.sync_starts import start_sync
 from contracts.consistency import Fault, RepairKind
-from contracts.runs import JobSummary, RunRequest
-from contracts.schedules import StoredSchedule
-from contracts.vocabulary import RunTrigger, ScheduleStatus
-from scheduling.times import next_times
-from storage import count_drift, drift, repairs, run_history, schedules
+from contracts.runs import JobSummary
+from contracts.vulnerabilities import NewSync
+from storage import count_drift, drift, imports, schedules, vulnerability_drift, vulnerability_sync
+from storage.count_drift import Checked
 from storage.database import Database
 
 ROWS_AT_ONCE: Final = 10_000
@@ -33,13 +30,13 @@ BATCHES: Final = 100
 ACCOUNTS_A_CYCLE: Final = 20
 """Accounts whose totals are compared with their findings, which reads all of them."""
 
-RECONCILER: Final = "schedule_reconciler"
-"""Its name in the catalogue, which may not be imported from here. A test compares the names."""
 
-RECONCILER_LATE: Final = timedelta(minutes=15)
+class _Differing(NamedTuple):
+    """An account whose vulnerabilities its sync has to put right. `full`: also what they say of
+    their occurrences."""
 
-RECONCILER_LASTS: Final = timedelta(hours=1)
-"""A run of it that has not ended in this time never will."""
+    account: Checked
+    full: bool
 
 
 class StoreWatchActivities:
@@ -51,9 +48,16 @@ class StoreWatchActivities:
 
     @activity.defn
     async def watch_store(self) -> JobSummary:
-        """End shards, delete staged rows and mark resources that were left behind."""
+        """End uploads and shards, delete staged rows, mark resources that were left behind."""
         mending = Mending(self._database, datetime.now(UTC))
         async with heartbeating():
+            async with self._database.transaction() as session:
+                unread = await imports.abandoned(session, at=mending.at, limit=FOUND_AT_ONCE)
+            await mending.mend(
+                RepairKind.IMPORT_ABANDONED,
+                map(_by_id, unread),
+                partial(self._end_import, mending.at),
+            )
             async with self._database.transaction() as session:
                 installation = await schedules.installation(session)
                 left = await drift.shards_left(session, limit=FOUND_AT_ONCE)
@@ -76,6 +80,10 @@ class StoreWatchActivities:
             )
         return mending.summary()
 
+    async def _end_import(self, at: datetime, scan_id: UUID) -> None:
+        async with self._database.transaction() as session:
+            await imports.end_abandoned(session, scan_id, at=at)
+
     async def _end_shards(self, at: datetime, scan_id: UUID) -> None:
         async with self._database.transaction() as session:
             await drift.end_shards(session, scan_id, at=at)
@@ -96,7 +104,8 @@ class StoreWatchActivities:
 
     @activity.defn
     async def watch_totals(self) -> JobSummary:
-        """Compare running totals with what they count, a few accounts a cycle, in turn."""
+        """Compare findings with what follows from them, a few accounts a cycle, in turn: running
+        totals and vulnerabilities."""
         mending = Mending(self._database, datetime.now(UTC))
         async with heartbeating():
             async with self._database.transaction() as session:
@@ -131,6 +140,7 @@ class StoreWatchActivities:
                 self._rebuild_totals,
                 among={f"team/{team_id}" for team_id in teams},
             )
+            await self._watch_vulnerabilities(mending, list(dict.fromkeys(accounts)))
             async with self._database.transaction() as session:
                 checked = {account.id for account in accounts}
                 await count_drift.note_checked(session, list(checked), at=mending.at)
@@ -147,6 +157,33 @@ class StoreWatchActivities:
                 found.append(Found(fault, team_id))
         return found
 
+    async def _watch_vulnerabilities(self, mending: Mending, accounts: Sequence[Checked]) -> None:
+        differing: list[Found[_Differing]] = []
+        for account in accounts:
+            async with self._database.transaction() as session:
+                found = await vulnerability_drift.disagreement(session, account.id, at=mending.at)
+            if found is not None:
+                fault = Fault(
+                    subject=f"account/{account.id}",
+                    team_id=account.team_id,
+                    words=f"Of {account.name} {found}. Started the sync.",
+                )
+                differing.append(Found(fault, _Differing(account, full=found.wrong > 0)))
+        await mending.mend(
+            RepairKind.VULNERABILITIES_DIFFER,
+            differing,
+            self._sync,
+            among={f"account/{account.id}" for account in accounts},
+        )
+
+    async def _sync(self, differing: _Differing) -> None:
+        """The sync of the team looks at this account, though no scan of it ended; it looks at all
+        accounts, which takes longer, only where that is needed."""
+        account = differing.account
+        async with self._database.transaction() as session:
+            await vulnerability_sync.ask_for_sync(session, account.team_id, account.id)
+        await start_sync(self._client, account.team_id, NewSync(full=differing.full))
+
     async def _rebuild_counts(self, account: count_drift.Checked) -> None:
         async with self._database.transaction() as session:
             await count_drift.rebuild_counts(session, account.team_id, account.id)
@@ -154,45 +191,6 @@ class StoreWatchActivities:
     async def _rebuild_totals(self, team_id: UUID) -> None:
         async with self._database.transaction() as session:
             await count_drift.rebuild_totals(session, team_id)
-
-    @activity.defn
-    async def watch_reconciler(self) -> JobSummary:
-        """Run the reconciler of schedules when it was due and has not run; forget old repairs."""
-        mending = Mending(self._database, datetime.now(UTC))
-        async with heartbeating():
-            late = await self._late_reconciler()
-            if late:  # it may be due just now
-                await asyncio.sleep(SECOND_LOOK_SECONDS)
-                late = await self._late_reconciler()
-            await mending.mend(RepairKind.RECONCILER_LATE, late, self._reconcile)
-            async with self._database.transaction() as session:
-                await repairs.forget(session, at=mending.at)
-        return mending.summary()
-
-    async def _late_reconciler(self) -> list[Found[StoredSchedule]]:
-        now = datetime.now(UTC)
-        async with self._database.transaction() as session:
-            installation = await schedules.installation(session)
-            schedule = await schedules.default_schedule(session, installation, RECONCILER)
-            if schedule is None or schedule.status is not ScheduleStatus.ACTIVE:
-                return []
-            last = await run_history.last_success(session, schedule.id)
-            since = last or schedule.created_at
-            goes_on = await run_history.goes_on(session, schedule.id, since=now - RECONCILER_LASTS)
-        due = next_times(schedule, after=since, count=1)
-        if goes_on or since > now - RECONCILER_LATE or not due or due[0] > now - 4 * ON_TIME:
-            return []
-        fault = Fault(
-            subject=f"schedule/{schedule.id}",
-            team_id=installation,
-            words=f"Schedules were last compared with Temporal's at {since:%Y-%m-%d %H:%M} UTC. "
-            "Started the reconciler.",
-        )
-        return [Found(fault, schedule)]
-
-    async def _reconcile(self, schedule: StoredSchedule) -> None:
-        request = RunRequest(schedule_id=schedule.id, trigger=RunTrigger.MANUAL, run_id=uuid4())
-        await engine_starts.start_run(self._client, request, schedule.team_id, schedule.name)
 
 
 def _by_id(fault: Fault) -> Found[UUID]:

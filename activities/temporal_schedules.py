@@ -146,6 +146,13 @@ async def differs(client: Client, schedule: StoredSchedule) -> bool:
     )
 
 
+def looks_off(schedule: StoredSchedule, entry: Listed | None) -> bool:
+    """Whether Temporal's list lacks this schedule, shows it differently, or should not show it."""
+    if entry is None or not fires(schedule):
+        return (entry is not None) != fires(schedule)
+    return looks_different(schedule, entry)
+
+
 def looks_different(schedule: StoredSchedule, listed: Listed) -> bool:
     """Whether what Temporal's list shows differs: times, and whether it is paused."""
     return listed.paused != schedule.paused or not same_spec(listed.spec, to_spec(schedule))

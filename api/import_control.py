@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -33,8 +33,6 @@ from storage.merge import staging
 
 STAGED_AT_ONCE: Final = 2_000
 NOTED_EVERY_BYTES: Final = 4_000_000
-ABANDONED_AFTER: Final = timedelta(minutes=15)
-"""An upload of which nothing came for this long is over: its process or its sender is gone."""
 CHECKS_LIMIT: Final = 20_000
 """Different checks of one file; their texts are held until its end."""
 
@@ -65,7 +63,6 @@ async def receive(
     async with shared.database.transaction() as session:
         account = await accounts.get_account(session, team_id, account_id)
         _require_importable(account)
-        await imports.end_abandoned(session, before=_now() - ABANDONED_AFTER, at=_now())
         scan_id = await imports.create_import(
             session, team_id, account_id, is_complete=is_complete, at=_now()
         )
@@ -214,7 +211,7 @@ async def _fail(shared: Services, scan_id: UUID, error: ScanError) -> None:
         async with shared.database.transaction() as session:
             await imports.fail_import(session, scan_id, error, at=_now())
     except DatabaseUnavailable:
-        return  # the next import finds it abandoned
+        return  # the watchdog finds it abandoned
 
 
 def _why(error: BaseException) -> str:

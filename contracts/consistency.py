@@ -20,12 +20,16 @@ class RepairKind(StrEnum):
     SCAN_NOT_STARTED = "scan_not_started"
     SCAN_STUCK = "scan_stuck"
     QUEUE_WITHOUT_WORKER = "queue_without_worker"
+    SHARD_SILENT = "shard_silent"
+    IMPORT_ABANDONED = "import_abandoned"
     SHARDS_LEFT = "shards_left"
     STAGING_LEFT = "staging_left"
     RESOURCES_UNSEEN = "resources_unseen"
     COUNTS_WRONG = "counts_wrong"
     TOTALS_WRONG = "totals_wrong"
+    VULNERABILITIES_DIFFER = "vulnerabilities_differ"
     RECONCILER_LATE = "reconciler_late"
+    SCHEDULES_DIFFER = "schedules_differ"
 
 
 class Repair(Contract):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.errors import CloudsweepError
+from contracts.vocabulary import ScanKind
+
+HOURS: Final = re.compile(r"\d{1,4}(\.\d{1,3})?")
 
 
 class Settings(BaseSettings):
@@ -49,9 +54,24 @@ class Settings(BaseSettings):
     import_limit_bytes: int = Field(
         2_000_000_000, ge=1, description="Largest file to import, as sent and as unpacked."
     )
-    stuck_scan_hours: float = Field(4.0, gt=0, description="When a running scan counts as stuck.")
+    stuck_scan_hours: float = Field(
+        4.0, gt=0, allow_inf_nan=False, description="When a running scan counts as stuck."
+    )
+    stuck_scan_hours_by_kind: str = Field(
+        "", description="The same for kinds of scan that differ, such as `import=1,cloud=8`."
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level.")
     log_format: str = Field("text", pattern="^(text|json)$", description="Log lines: text or json.")
+
+    @field_validator("stuck_scan_hours_by_kind")
+    @classmethod
+    def _is_hours_by_kind(cls, given: str) -> str:
+        _hours_by_kind(given)
+        return given
+
+    def stuck_hours(self, kind: ScanKind) -> float:
+        """After how many hours a running scan of this kind counts as stuck."""
+        return _hours_by_kind(self.stuck_scan_hours_by_kind).get(kind, self.stuck_scan_hours)
 
     def require_database_url(self) -> str:
         """The URL of the store; `cloudsweep up` sets it for the processes it starts."""
@@ -62,6 +82,18 @@ class Settings(BaseSettings):
                 "or let `cloudsweep up` start this process.",
             )
         return self.database_url.get_secret_value()
+
+
+def _hours_by_kind(given: str) -> dict[ScanKind, float]:
+    """Read `kind=hours,...`; ValueError says what is wrong with it."""
+    known = {str(kind): kind for kind in ScanKind}
+    hours = {}
+    for part in filter(None, map(str.strip, given.split(","))):
+        kind, _, number = part.partition("=")
+        if kind not in known or not HOURS.fullmatch(number) or not float(number):
+            raise ValueError(f"`{part}` is not a kind ({', '.join(known)}), `=` and hours above 0")
+        hours[known[kind]] = float(number)
+    return hours
 
 
 @lru_cache

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import and_, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from contracts.consistency import Fault
 from contracts.findings import CheckText
 from contracts.scans import Coverage, ScanEnd, ScanError, ScanOptions
 from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TriggerKind
@@ -30,7 +31,10 @@ NOT_READ: Final = ScanError(
     message="The file was not read to its end: the upload broke off. Nothing of it was merged.",
     fix="Import the file again.",
 )
-ABANDONED_AT_ONCE: Final = 100
+ABANDONED_AFTER: Final = timedelta(minutes=15)
+"""An upload of which nothing came for this long is over: its process or its sender is gone."""
+
+_IS_READ: Final = and_(ImportFileRow.sha256.is_(None), ScanRow.status == ScanStatus.PENDING)
 
 _SEEN: Final = text("""
     INSERT INTO coverage_staging (task_id, check_id, region, is_complete)
@@ -187,24 +191,39 @@ async def fail_import(
     await staging.forget_staged(session, scan_id)
 
 
-async def end_abandoned(session: AsyncSession, *, before: datetime, at: datetime) -> int:
-    """End imports of which nothing was read since `before`: who read them is gone; how many."""
-    abandoned = await session.scalars(
+async def abandoned(session: AsyncSession, *, at: datetime, limit: int) -> list[Fault]:
+    """Imports of which nothing was read for so long that who read them is gone: `scan/<id>`."""
+    rows = await session.execute(
+        select(ScanRow.id, ScanRow.team_id, AccountRow.name)
+        .join(ImportFileRow, ImportFileRow.scan_id == ScanRow.id)
+        .join(AccountRow, AccountRow.id == ScanRow.account_id)
+        .where(_IS_READ, ImportFileRow.read_at < at - ABANDONED_AFTER)
+        .order_by(ScanRow.id)
+        .limit(limit)
+    )
+    words = (
+        "The upload of a file for {} broke off, and nobody was left to say so. Ended the import."
+    )
+    return [
+        Fault(subject=f"scan/{row.id}", team_id=row.team_id, words=words.format(row.name))
+        for row in rows
+    ]
+
+
+async def end_abandoned(session: AsyncSession, scan_id: UUID, *, at: datetime) -> None:
+    """End an import that is still abandoned: as failed, and nothing of it stays staged."""
+    still = (
         select(ImportFileRow.scan_id)
         .join(ScanRow, ScanRow.id == ImportFileRow.scan_id)
         .where(
-            ImportFileRow.sha256.is_(None),
-            ImportFileRow.read_at < before,
-            ScanRow.status == ScanStatus.PENDING,
+            ImportFileRow.scan_id == scan_id,
+            _IS_READ,
+            ImportFileRow.read_at < at - ABANDONED_AFTER,
         )
-        .order_by(ImportFileRow.scan_id)
-        .limit(ABANDONED_AT_ONCE)
-        .with_for_update(of=ImportFileRow, skip_locked=True)
+        .with_for_update(of=ImportFileRow)
     )
-    ended = abandoned.all()
-    for scan_id in ended:
+    if await session.scalar(still) is not None:
         await fail_import(session, scan_id, NOT_READ, at=at)
-    return len(ended)
 
 
 async def was_read(session: AsyncSession, scan_id: UUID) -> bool:

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.scans import ScanError
-from contracts.vocabulary import ScanKind, ScanStatus
+from contracts.vocabulary import ScanKind, ScanStatus, TaskStatus
 from storage.import_tables import BEING_READ
 from storage.job_runs import LIVE
 from storage.schedule_tables import JobRunRow
-from storage.tables import AccountRow, ScanRow, TeamRow
+from storage.tables import AccountRow, ScanRow, ScanTaskRow, TeamRow
 
 UNENDED: Final = [status for status in ScanStatus if not status.ended]
 
@@ -111,11 +111,54 @@ async def tell_why(session: AsyncSession, scan_id: UUID, error: ScanError) -> No
     )
 
 
+class RunningShard(NamedTuple):
+    """A shard that is said to run; `attempt` changes when it begins anew."""
+
+    key: str
+    attempt: int
+
+
+async def running_shards(
+    session: AsyncSession, scan_ids: Collection[UUID]
+) -> dict[UUID, list[RunningShard]]:
+    """The shards of these scans that are said to run and have not reported, by scan."""
+    rows = await session.execute(
+        select(ScanTaskRow.scan_id, ScanTaskRow.key, ScanTaskRow.attempt)
+        .where(
+            ScanTaskRow.scan_id.in_(list(scan_ids)),
+            ScanTaskRow.status == TaskStatus.RUNNING,
+            ScanTaskRow.coverage.is_(None),
+        )
+        .order_by(ScanTaskRow.position, ScanTaskRow.key)
+    )
+    found: dict[UUID, list[RunningShard]] = {}
+    for row in rows:
+        found.setdefault(row.scan_id, []).append(RunningShard(row.key, row.attempt))
+    return found
+
+
+async def say_shards_wait(
+    session: AsyncSession, scan_id: UUID, shards: Sequence[RunningShard]
+) -> None:
+    """These shards wait, unless one has begun anew meanwhile: nobody works on them."""
+    await session.execute(
+        update(ScanTaskRow)
+        .where(
+            ScanTaskRow.scan_id == scan_id,
+            tuple_(ScanTaskRow.key, ScanTaskRow.attempt).in_(shards),
+            ScanTaskRow.status == TaskStatus.RUNNING,
+            ScanTaskRow.coverage.is_(None),
+        )
+        .values(status=TaskStatus.PENDING, progress=0)
+    )
+
+
 class Waiting(NamedTuple):
     """A scan that has not ended, and the kinds of work it cannot do without."""
 
     id: UUID
     team_id: UUID
+    kind: ScanKind
     status: ScanStatus
     waiting_for: str | None
     kinds: list[str]
@@ -123,7 +166,7 @@ class Waiting(NamedTuple):
 
 
 _WAITING: Final = text("""
-    SELECT scan.id, scan.team_id, scan.status, scan.waiting_for,
+    SELECT scan.id, scan.team_id, scan.kind, scan.status, scan.waiting_for,
            array_remove(array_agg(DISTINCT task.kind), NULL)
                AS kinds,
            EXISTS (SELECT FROM scan_task WHERE scan_id = scan.id) AS is_planned
@@ -141,6 +184,7 @@ async def waiting(session: AsyncSession) -> list[Waiting]:
         Waiting(
             id=row.id,
             team_id=row.team_id,
+            kind=ScanKind(row.kind),
             status=ScanStatus(row.status),
             waiting_for=row.waiting_for,
             kinds=row.kinds or [],

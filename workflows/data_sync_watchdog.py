@@ -1,4 +1,4 @@
-"""Find what drifted and repair it: scans, queues, the store, its totals, the schedules."""
+"""Find what drifted and repair it: scans, queues, the store and what it says, the schedules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.scan_watch import ScanWatchActivities
+    from activities.schedule_watch import ScheduleWatchActivities
     from activities.store_watch import StoreWatchActivities
     from contracts.jobs import NoParams
     from contracts.runs import JobSummary
@@ -18,8 +19,8 @@ STEPS = (
     (ScanWatchActivities.watch_scans, "Compare scans with their workflows"),
     (ScanWatchActivities.watch_queues, "See who polls the queues that scans wait for"),
     (StoreWatchActivities.watch_store, "Look for what was left behind"),
-    (StoreWatchActivities.watch_totals, "Compare totals with what they count"),
-    (StoreWatchActivities.watch_reconciler, "See that schedules are looked after"),
+    (StoreWatchActivities.watch_totals, "Compare findings with totals and vulnerabilities"),
+    (ScheduleWatchActivities.watch_reconciler, "See that schedules are looked after"),
 )
 
 

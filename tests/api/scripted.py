@@ -14,6 +14,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.engine_state import SHARD_KEY
 from activities.failures import SafeFailures
 from activities.scan_lifecycle import ScanLifecycleActivities
 from activities.shards import ShardActivities
@@ -113,7 +114,7 @@ class ScriptedShards(ShardActivities):
         """Wait for the script, hearing of a cancel through heartbeats."""
         await self._start(task, "prowler")
         while not self._script.go_on.is_set():
-            activity.heartbeat()
+            activity.heartbeat({SHARD_KEY: task.key})
             await asyncio.sleep(HEARTBEAT_SECONDS)
         return await self._report(task, Coverage(planned=1, run=1), 0, 0)
 

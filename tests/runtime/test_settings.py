@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from contracts.errors import CloudsweepError
+from contracts.vocabulary import ScanKind
 from runtime.embedded.stack import as_environment
 from runtime.settings import Settings
 
@@ -21,6 +22,10 @@ from runtime.settings import Settings
         ("CLOUDSWEEP_REGION_BATCH_SIZE", "0"),
         ("CLOUDSWEEP_LOG_LEVEL", "loud"),
         ("CLOUDSWEEP_LOG_FORMAT", "xml"),
+        ("CLOUDSWEEP_STUCK_SCAN_HOURS", "inf"),
+        ("CLOUDSWEEP_STUCK_SCAN_HOURS_BY_KIND", "walk=3"),
+        ("CLOUDSWEEP_STUCK_SCAN_HOURS_BY_KIND", "import=0"),
+        ("CLOUDSWEEP_STUCK_SCAN_HOURS_BY_KIND", "cloud=8,import"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(
@@ -48,11 +53,19 @@ def test_another_process_reads_the_same_settings(
             "steampipe_url": "postgresql://steampipe@host:9193/steampipe",
             "stagger_seconds": 0.5,
             "compliance_slots": 3,
+            "stuck_scan_hours_by_kind": "cloud=8, import=0.5",
         }
     )
     for name, value in as_environment(given).items():
         monkeypatch.setenv(name, value)
     assert Settings() == given
+
+
+def test_how_long_a_scan_may_run_is_said_for_all_kinds_or_for_one() -> None:
+    given = Settings(stuck_scan_hours=6, stuck_scan_hours_by_kind="import=0.5")
+    assert given.stuck_hours(ScanKind.IMPORT) == 0.5
+    assert given.stuck_hours(ScanKind.CLOUD) == 6
+    assert {Settings().stuck_hours(kind) for kind in ScanKind} == {4}
 
 
 def test_the_key_of_the_cli_is_not_handed_on() -> None:

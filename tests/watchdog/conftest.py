@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from temporalio.client import Client
 
-from activities import engine_starts, scan_watch, store_watch
+from activities import engine_starts, scan_watch, schedule_watch
 from contracts.consistency import Repair
 from contracts.jobs import NoParams
 from contracts.runs import JobSummary
@@ -26,11 +26,26 @@ from storage.database import Database
 from tests.api.scripted import Script, serving
 from tests.api.stored import make_account
 from tests.storage.lab import Lab, make_lab
+from tests.storage.vulnerability_lab import sync
 from tests.support.namespaces import new_namespace
 from tests.support.waiting import until
 from workflows.data_sync_watchdog import DataSyncWatchdog
 
 OTHERS = tuple(queue for queue in task_queues.SLOTS if queue != task_queues.MAINTENANCE)
+
+
+class SyncedLab(Lab):
+    """An account whose scans are followed by a sync, as those of a healthy installation are."""
+
+    async def end(self, scan_id: UUID) -> None:
+        """End a scan and sync what it found."""
+        await super().end(scan_id)
+        await sync(self)
+
+
+async def synced_lab(database: Database, team_id: UUID | None = None) -> SyncedLab:
+    """An account of its own, in a team of its own unless one is given."""
+    return SyncedLab(**vars(await make_lab(database, team_id)))
 
 
 @dataclass
@@ -157,12 +172,12 @@ async def watching(
     client: Client, database_url: str, monkeypatch: pytest.MonkeyPatch, **settings: Any
 ) -> AsyncIterator[Watched]:
     """An installation with a worker of the watchdog's queue."""
-    for module in (scan_watch, store_watch):
+    for module in (scan_watch, schedule_watch):
         monkeypatch.setattr(module, "SECOND_LOOK_SECONDS", 0.5)
     monkeypatch.setattr(scan_watch, "YOUNG", timedelta(seconds=0.1))
     made = Settings(database_url=database_url, log_level="warning", **settings)
     database = Database.open(database_url, pool_size=10)
-    watched = Watched(database, client, made, await make_lab(database))
+    watched = Watched(database, client, made, await synced_lab(database))
     try:
         async with watched.working(task_queues.MAINTENANCE):
             yield watched

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities import engine_starts
+from activities import engine_starts, scan_watch
 from contracts.vocabulary import ScanKind, ScanStatus
 from runtime import search_attributes, task_queues
 from runtime.settings import Settings
@@ -201,13 +203,18 @@ async def test_scans_of_another_installation_in_the_same_namespace_are_left_alon
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({}, "4 hours"), ({"stuck_scan_hours": 2.5}, "2.5 hours"), ({"stuck_scan_hours": 6}, None)],
+    [
+        ({}, "4 hours"),
+        ({"stuck_scan_hours": 2.5}, "2.5 hours"),
+        ({"stuck_scan_hours": 6}, None),
+        ({"stuck_scan_hours_by_kind": "cloud=6"}, None),
+    ],
 )
 async def test_a_scan_that_runs_for_too_long_is_cancelled_and_says_why(
     temporal: Client,
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
-    settings: dict[str, float],
+    settings: dict[str, Any],
     said: str | None,
 ) -> None:
     client = await new_namespace(temporal, "watchdog")
@@ -275,3 +282,29 @@ async def test_scans_say_that_nobody_polls_the_queue_they_need_until_somebody_do
             assert (await watched.scan(waiting)).waiting_for is None
             watched.script.go_on.set()
             await watched.until_scan(waiting, COMPLETED)
+
+
+async def test_shards_that_nobody_runs_any_more_say_that_they_wait(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = "SELECT DISTINCT status FROM scan_task"
+    async with watched.working():
+        scan_id = await watched.start()
+        await watched.until_shards_run(scan_id)
+        assert (await watched.cycle()).counts == {}
+    # Their worker is gone; nobody is left who could run them or say so.
+    assert await watched.sql(shards) == [("running",)]
+    assert (await watched.cycle()).counts == {}  # another worker may take them at once
+    monkeypatch.setattr(scan_watch, "SILENT_AFTER", timedelta(0))
+
+    done = await watched.cycle()
+
+    assert done.counts["shard_silent"] == 1
+    assert await watched.sql(shards) == [("pending",)]
+    assert (await watched.scan(scan_id)).status is RUNNING
+    assert "shard_silent" not in (await watched.cycle()).counts
+    async with watched.working():
+        await watched.until_shards_run(scan_id)
+        assert "shard_silent" not in (await watched.cycle()).counts
+        watched.script.go_on.set()
+        await watched.until_scan(scan_id, COMPLETED)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from activities import store_watch
 from contracts.observations import ObservedResource
 from contracts.vocabulary import FindingStatus
-from storage import count_drift, schedules
-from tests.storage.lab import make_lab, observed
-from tests.support.waiting import until
-from tests.watchdog.conftest import Watched
-from workflows.catalogue import RECONCILER
-from workflows.defaults import ensure_defaults
+from storage import count_drift
+from tests.storage.lab import observed
+from tests.watchdog.conftest import Watched, synced_lab
 
 FAIL, PASS = FindingStatus.FAIL, FindingStatus.PASS
 
@@ -51,7 +46,7 @@ async def test_staged_rows_that_nobody_will_merge_are_deleted_in_batches(
     watched: Watched, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_watch, "ROWS_AT_ONCE", 3)
-    other = await make_lab(watched.database, watched.team_id)
+    other = await synced_lab(watched.database, watched.team_id)
     wanted = await other.begin("shard")  # of a scan that has not ended: they stay
     await other.stage(wanted, [observed(), observed("another")])
     scan_id = await watched.store.begin("shard", "other")
@@ -135,7 +130,7 @@ async def test_running_totals_that_differ_from_the_findings_are_rebuilt(
     watched: Watched, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_watch, "ACCOUNTS_A_CYCLE", 1)  # the total needs the other one, too
-    other = await make_lab(watched.database, watched.team_id)
+    other = await synced_lab(watched.database, watched.team_id)
     for lab in (watched.store, other):
         await lab.scan([observed("a"), observed("b", PASS), observed("c", check_id="iam_mfa")])
         await lab.scan([observed("a"), observed("b"), observed("c", check_id="iam_mfa")])
@@ -184,47 +179,3 @@ async def test_what_a_merge_writes_meanwhile_is_not_counted_twice(watched: Watch
         await watched.store.merge(scan_id)
     async with watched.database.transaction() as session:
         assert await count_drift.counts_lack(session, watched.account_id) == 0
-
-
-async def test_a_reconciler_that_was_due_and_did_not_run_is_run(watched: Watched) -> None:
-    await ensure_defaults(watched.database, watched.client)
-    assert (await watched.cycle()).counts == {}  # made just now: not due yet
-    async with watched.database.transaction() as session:
-        team = await schedules.installation(session)
-        schedule = await schedules.default_schedule(session, team, RECONCILER)
-    assert schedule is not None
-    assert store_watch.RECONCILER == RECONCILER
-    await watched.client.get_schedule_handle(f"schedule/{schedule.id}").delete()
-    await watched.sql("UPDATE schedule SET created_at = now() - interval '1 hour'")
-
-    async with watched.working():
-        done = await watched.cycle()
-        assert done.counts == {"reconciler_late": 1}
-
-        async def has_run() -> bool:
-            runs = "SELECT outcome FROM job_run WHERE job = 'schedule_reconciler'"
-            return ("completed",) in await watched.sql(runs)
-
-        await until(has_run)
-        assert (await watched.cycle()).counts == {}
-    described = await watched.client.get_schedule_handle(f"schedule/{schedule.id}").describe()
-    assert not described.schedule.state.paused  # put back
-
-
-async def test_a_reconciler_that_a_person_paused_is_left_alone(watched: Watched) -> None:
-    await ensure_defaults(watched.database, watched.client)
-    await watched.sql("UPDATE schedule SET created_at = now() - interval '1 hour', paused = true")
-    assert (await watched.cycle()).counts == {}
-
-
-async def test_a_reconciler_that_is_due_only_once_a_day_is_left_alone(watched: Watched) -> None:
-    await ensure_defaults(watched.database, watched.client)
-    now = datetime.now(UTC)
-    never_soon = '{"type": "interval", "every_seconds": 864000, "offset_seconds": %d}'
-    offset = (int(now.timestamp()) + 3_600) % 864_000
-    await watched.sql(
-        "UPDATE schedule SET created_at = now() - interval '1 hour',"
-        " trigger = CAST(:trigger AS jsonb)",
-        trigger=never_soon % offset,
-    )
-    assert (await watched.cycle()).counts == {}

@@ -13,8 +13,8 @@ from contracts.runs import RunRequest
 from contracts.vocabulary import RunTrigger, ScanStatus
 from runtime import task_queues
 from storage import repairs, schedules
-from tests.storage.lab import make_lab, observed
-from tests.watchdog.conftest import OTHERS, Watched
+from tests.storage.lab import observed
+from tests.watchdog.conftest import OTHERS, Watched, synced_lab
 from tests.watchdog.test_store import resource
 from workflows.catalogue import WATCHDOG
 from workflows.data_sync_watchdog import DataSyncWatchdog
@@ -24,7 +24,7 @@ from workflows.job_run import JobRun
 
 async def test_a_healthy_system_gets_no_repair(watched: Watched) -> None:
     """Scans that run, wait, are paused and have ended; findings, resources, schedules; all busy."""
-    finished = await make_lab(watched.database, watched.team_id)
+    finished = await synced_lab(watched.database, watched.team_id)
     for _ in range(2):
         await finished.scan([observed("a"), observed("b")])
         await finished.discover([resource("bucket", "a")], ["bucket", "queue"])
@@ -81,7 +81,7 @@ async def test_a_repair_that_does_not_settle_is_given_up_until_tomorrow(watched:
 async def test_a_repair_that_fails_says_why_and_does_not_keep_others_from_theirs(
     watched: Watched,
 ) -> None:
-    other = await make_lab(watched.database, watched.team_id)
+    other = await synced_lab(watched.database, watched.team_id)
     for lab in (watched.store, other):
         await lab.scan([observed()])
     await watched.sql("UPDATE scan_task SET status = 'running'")

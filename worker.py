@@ -100,6 +100,9 @@ def registrations(
                 syncs.plan_teams,
                 syncs.plan_accounts,
                 syncs.sync_account,
+                # What an import takes promptly, where its workflow runs.
+                lifecycle.take_account,
+                lifecycle.end_scan,
             ],
         ),
         task_queues.MAINTENANCE: Registration(

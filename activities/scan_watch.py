@@ -306,7 +306,7 @@ class ScanWatchActivities:
 def _needs(scan: scan_watch.Waiting) -> list[str]:
     """The queues without which a scan does not go on."""
     if scan.kind is ScanKind.IMPORT:
-        return [task_queues.SYNC, task_queues.SCANS]
+        return [task_queues.SYNC]
     if scan.status is ScanStatus.PENDING:
         return [task_queues.SCANS]
     queues = [QUEUES[kind] for kind in TaskKind if kind in scan.kinds]

@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from contracts.vocabulary import ScanStatus
     from runtime import policies, task_queues
+    from workflows.account_turn import AccountTurn, wake_next
     from workflows.failures import is_type, scan_error
     from workflows.merging import Merging
     from workflows.prompt import promptly
@@ -62,7 +63,7 @@ class CloudScan:
         self._scan_id = request.scan_id
         self._phase = "Waiting to begin"
         self._paused = False
-        self._account_free = False
+        self._turn = AccountTurn()
         self._waiting_for: str | None = None
         self._total = self._done = self._failed = 0
         self._running: dict[str, str] = {}
@@ -133,14 +134,7 @@ class CloudScan:
             if begun.waits_for is None:
                 return begun
             self._enter("Waiting for the account")
-            try:
-                await workflow.wait_condition(
-                    lambda: self._account_free, timeout=policies.ACCOUNT_RECHECK
-                )
-            except TimeoutError:
-                if workflow.info().is_continue_as_new_suggested():
-                    workflow.continue_as_new(request)
-            self._account_free = False
+            await self._turn.wait(request)
 
     async def _run_shards(
         self, phase: Phase, shards: list[Shard], *, in_flight: int, stagger_seconds: float = 0
@@ -220,12 +214,7 @@ class CloudScan:
             ScanLifecycleActivities.end_scan, end, summary="Record how the scan ended"
         )
         self._enter(f"Ended: {summary.status}")
-        if summary.next_scan_id is not None:
-            waiting = workflow.get_external_workflow_handle(f"scan/{summary.next_scan_id}")
-            try:
-                await waiting.signal("account_free")
-            except FailureError:  # it is not running; whoever starts it takes the account itself
-                workflow.logger.info("The waiting scan %s is not running", summary.next_scan_id)
+        await wake_next(summary)
         return summary
 
     @workflow.signal
@@ -255,7 +244,7 @@ class CloudScan:
     @workflow.signal
     def account_free(self) -> None:
         """The scan that had this account has ended."""
-        self._account_free = True
+        self._turn.come()
 
     @workflow.query
     def progress(self) -> ScanPhase:

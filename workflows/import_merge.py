@@ -13,7 +13,9 @@ with workflow.unsafe.imports_passed_through():
     from contracts.scans import ScanEnd, ScanError, ScanRequest, ScanSummary, ShardBatch
     from contracts.vocabulary import ScanStatus
     from runtime import policies, task_queues
+    from workflows.account_turn import AccountTurn, wake_next
     from workflows.failures import scan_error
+    from workflows.prompt import promptly
 
 KEYS = ["import"]
 STAGING_LOST = "staging_lost"
@@ -30,7 +32,7 @@ class ImportMerge:
 
     @workflow.init
     def __init__(self, request: ScanRequest) -> None:
-        self._account_free = False
+        self._turn = AccountTurn()
 
     @workflow.run
     async def run(self, request: ScanRequest) -> ScanSummary:
@@ -66,44 +68,24 @@ class ImportMerge:
     async def _take_account(self, request: ScanRequest) -> None:
         """While another scan has the account, wait to be woken and look again."""
         while True:
-            begun = await workflow.execute_activity_method(
-                ScanLifecycleActivities.take_account,
-                request,
-                task_queue=task_queues.SCANS,
-                summary="Take the account",
-                **policies.RECORD,
+            begun = await promptly(
+                ScanLifecycleActivities.take_account, request, summary="Take the account"
             )
             if begun.waits_for is None:
                 return
             workflow.set_current_details(begun.waits_for)
-            try:
-                await workflow.wait_condition(
-                    lambda: self._account_free, timeout=policies.ACCOUNT_RECHECK
-                )
-            except TimeoutError:
-                if workflow.info().is_continue_as_new_suggested():
-                    workflow.continue_as_new(request)
-            self._account_free = False
+            await self._turn.wait(request)
 
     async def _end(self, end: ScanEnd) -> ScanSummary:
         """Record the end, then wake the scan that waits for this account."""
-        summary = await workflow.execute_activity_method(
-            ScanLifecycleActivities.end_scan,
-            end,
-            task_queue=task_queues.SCANS,
-            summary="Record how the import ended",
-            **policies.RECORD,
+        summary = await promptly(
+            ScanLifecycleActivities.end_scan, end, summary="Record how the import ended"
         )
         workflow.set_current_details(f"Ended: {summary.status}")
-        if summary.next_scan_id is not None:
-            waiting = workflow.get_external_workflow_handle(f"scan/{summary.next_scan_id}")
-            try:
-                await waiting.signal("account_free")
-            except FailureError:  # it is not running; whoever starts it takes the account itself
-                workflow.logger.info("The waiting scan %s is not running", summary.next_scan_id)
+        await wake_next(summary)
         return summary
 
     @workflow.signal
     def account_free(self) -> None:
         """The scan that had this account has ended."""
-        self._account_free = True
+        self._turn.come()

@@ -1,6 +1,6 @@
 """Record the histories that must replay; on purpose only.
 
-python -m tests.support.record_histories
+python -m tests.support.record_histories [name ...]
 
 A history that no longer replays means that running scans would break: guard the change with
 `workflow.patched` instead of recording again.
@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from contracts.errors import CredentialsRejected, ReportMalformed, StagingLost
 from contracts.scans import ScanRequest
@@ -24,11 +26,13 @@ from runtime import search_attributes, task_queues
 from runtime.embedded.temporal import running_temporal
 from runtime.settings import Settings
 from runtime.temporal import connect
+from tests.support import scripted_jobs
 from tests.support.ports import free_ports
 from tests.support.scripted_scan import ScriptedScan, working
 from tests.support.waiting import until
 from workflows.cloud_scan import CloudScan
 
+SCANS = ("completed", "failed", "waited", "paused", "cancelled")
 HISTORIES = Path(__file__).parents[1] / "histories"
 
 
@@ -73,7 +77,20 @@ async def record(client: Client, name: str) -> None:
         except WorkflowFailureError:
             if name not in ("failed", "cancelled"):
                 raise
-        history = await scan.fetch_history()
+        await _keep(scan, name)
+
+
+async def record_job(client: Client, name: str) -> None:
+    """Run an import or a job as its name says and keep its history."""
+    script = scripted_jobs.ScriptedJobs()
+    async with scripted_jobs.working(client, script):
+        handle = await scripted_jobs.RECORDINGS[name](client, script)
+        await handle.result()
+        await _keep(handle, name)
+
+
+async def _keep(handle: WorkflowHandle[Any, Any], name: str) -> None:
+    history = await handle.fetch_history()
     kept = _without_this_machine(json.loads(history.to_json()))
     (HISTORIES / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
 
@@ -91,8 +108,8 @@ def _without_this_machine(value: Any) -> Any:
     return re.sub(r"^\d+@.*", "worker", value) if isinstance(value, str) else value
 
 
-async def main() -> None:
-    """Record every shape of a scan on a Temporal server of its own."""
+async def main(wanted: Sequence[str]) -> None:
+    """Record every shape of a scan, an import and each job, on a Temporal server of its own."""
     port, ui_port = free_ports(2)
     HISTORIES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,9 +117,9 @@ async def main() -> None:
             Path(folder), port=port, ui_port=ui_port, search_attributes=search_attributes.TYPES
         ):
             client = await connect(Settings(temporal_port=port))
-            for name in ("completed", "failed", "waited", "paused", "cancelled"):
-                await record(client, name)
+            for name in wanted or (*SCANS, *scripted_jobs.RECORDINGS):
+                await (record if name in SCANS else record_job)(client, name)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

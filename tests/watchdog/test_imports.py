@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 from temporalio.client import Client
 
+from activities import scan_watch
 from benchmarks.import_file import array
 from contracts.keys import NewKey
 from contracts.vocabulary import Role, ScanStatus
@@ -96,7 +97,10 @@ async def test_a_read_file_whose_merge_nobody_started_is_merged(watched: Watched
     assert await watched.sql("SELECT count(*) FROM finding") == [(1,)]
 
 
-async def test_the_workflow_of_an_import_that_was_deleted_is_cancelled(watched: Watched) -> None:
+async def test_the_workflow_of_an_import_that_was_deleted_is_cancelled(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_watch, "YOUNG", timedelta(0))
     async with watched.working():
         running = await watched.start()
         await watched.until_shards_run(running)

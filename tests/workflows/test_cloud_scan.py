@@ -1,15 +1,12 @@
-"""The order of a scan's steps on a real Temporal server, and that recorded histories replay."""
+"""The order of a scan's steps on a real Temporal server."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from contracts.errors import CredentialsRejected, PermanentError, ReportMalformed, StagingLost
 from contracts.scans import ScanRequest, ScanSummary
@@ -18,10 +15,6 @@ from runtime import task_queues
 from tests.support.scripted_scan import ScriptedScan, working
 from tests.support.waiting import until
 from workflows.cloud_scan import CloudScan
-
-RECORDED = {
-    path.stem: path.read_text() for path in (Path(__file__).parents[1] / "histories").glob("*.json")
-}
 
 Scan = WorkflowHandle[CloudScan, ScanSummary]
 
@@ -224,13 +217,3 @@ async def test_a_cancelled_scan_stops_its_shards_before_it_records_its_end(
     assert script.running == set()
     assert script.failed == []
     assert "run compliance/2" not in script.said
-
-
-@pytest.mark.parametrize("name", ["completed", "failed", "waited", "paused", "cancelled"])
-async def test_a_recorded_history_replays(name: str) -> None:
-    history = WorkflowHistory.from_json(f"scan/{name}", RECORDED[name])
-    replayer = Replayer(workflows=[CloudScan], data_converter=pydantic_data_converter)
-
-    result = await replayer.replay_workflow(history)
-
-    assert result.replay_failure is None

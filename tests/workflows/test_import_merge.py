@@ -27,8 +27,6 @@ AFTER = [
     *[observed(f"bucket {n}", detail="It is still public.") for n in range(10, 30)],  # changed
     *[observed(f"another {n}", check_id="iam_mfa") for n in range(40)],  # new; ten are gone
 ]
-QUEUES = (task_queues.SCANS, task_queues.SYNC)
-
 ROWS = {
     "findings": """
         SELECT check_id, region, resource_uid, resource_name, resource_type, finding.severity,
@@ -101,7 +99,7 @@ async def test_a_worker_killed_in_the_middle_of_a_merge_leaves_the_rows_of_an_un
 ) -> None:
     undisturbed = await make_lab(database)
     disturbed = await make_lab(database)
-    async with worker_process(client, database_url, *QUEUES) as process:
+    async with worker_process(client, database_url, task_queues.SYNC) as process:
         for lab in (undisturbed, disturbed):
             await merged(client, lab, await imported.read(lab, BEFORE, is_complete=True))
         await merged(client, undisturbed, await imported.read(undisturbed, AFTER, is_complete=True))
@@ -116,7 +114,7 @@ async def test_a_worker_killed_in_the_middle_of_a_merge_leaves_the_rows_of_an_un
             await until(is_in_the_middle)
             process.kill()
             await process.wait()
-    async with worker_process(client, database_url, *QUEUES):
+    async with worker_process(client, database_url, task_queues.SYNC):
         await until(partial(has_ended, disturbed, scan_id))
     assert await rows(disturbed) == await rows(undisturbed)
     assert await disturbed.sql(STAGED) == [(0, 0)]

@@ -1,0 +1,30 @@
+"""Recorded histories replay: what runs while the product is updated goes on."""
+
+from __future__ import annotations
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+from tests.support import scripted_jobs
+from tests.support.record_histories import HISTORIES, SCANS
+from workflows.cloud_scan import CloudScan
+
+RECORDED = {path.stem: path for path in HISTORIES.glob("*.json")}
+
+
+def test_every_shape_of_a_scan_and_each_job_is_recorded() -> None:
+    assert {*SCANS, *scripted_jobs.RECORDINGS} <= RECORDED.keys()
+
+
+@pytest.mark.parametrize("name", [*SCANS, *scripted_jobs.RECORDINGS])
+async def test_a_recorded_history_replays(name: str) -> None:
+    history = WorkflowHistory.from_json(name, RECORDED[name].read_text())
+    replayer = Replayer(
+        workflows=[CloudScan, *scripted_jobs.WORKFLOWS], data_converter=pydantic_data_converter
+    )
+
+    result = await replayer.replay_workflow(history)
+
+    assert result.replay_failure is None

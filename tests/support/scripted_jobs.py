@@ -17,7 +17,20 @@ from temporalio.exceptions import ApplicationError
 
 from activities.sync_starts import sync_workflow_id
 from contracts.jobs import NoParams
-from contracts.runs import JobSummary, SweepBatch, SweepDone, SweepRequest
+from contracts.runs import (
+    JobSummary,
+    RunAdmission,
+    RunAsked,
+    RunClosed,
+    RunDisplacement,
+    RunEnd,
+    RunInTheWay,
+    RunPlan,
+    RunRequest,
+    SweepBatch,
+    SweepDone,
+    SweepRequest,
+)
 from contracts.scans import (
     MergeReport,
     ScanBegun,
@@ -28,7 +41,7 @@ from contracts.scans import (
     ShardBatch,
 )
 from contracts.sla import SlaCheckRequest, SlaDone, SlaStep
-from contracts.vocabulary import ScanStatus
+from contracts.vocabulary import RunOutcome, ScanStatus
 from contracts.vulnerabilities import (
     AccountSync,
     NewSync,
@@ -47,12 +60,13 @@ from worker import Registration, build_workers
 from workflows.data_sync_watchdog import DataSyncWatchdog
 from workflows.expiry_sweep import ExpirySweep
 from workflows.import_merge import ImportMerge
+from workflows.job_run import JobRun
 from workflows.sla_check import SlaCheck
 from workflows.vulnerability_sync import VulnerabilitySync
 from workflows.vulnerability_sync_all import VulnerabilitySyncAll
 
 WORKFLOWS = (ImportMerge, VulnerabilitySync, VulnerabilitySyncAll, SlaCheck, ExpirySweep,
-             DataSyncWatchdog)  # fmt: skip
+             DataSyncWatchdog, JobRun)  # fmt: skip
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -66,6 +80,7 @@ class ScriptedJobs:
         self.accounts = [uuid4(), uuid4(), uuid4()]
         self.started = [policies.SWEEP_BATCH, 3]
         self.noticed = [policies.SLA_BATCH, 0]
+        self.admissions: list[RunAdmission] = []
         self.said: list[str] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -111,6 +126,19 @@ class ScriptedJobs:
     async def start_due_items(self, batch: SweepBatch) -> SweepDone:
         return SweepDone(started=self.started.pop(0))
 
+    @activity.defn
+    async def admit_run(self, asked: RunAsked) -> RunAdmission:
+        self.said.append("admit")
+        return self.admissions.pop(0)
+
+    @activity.defn
+    async def displace_runs(self, displacement: RunDisplacement) -> None:
+        self.said.append("displace")
+
+    @activity.defn
+    async def close_run(self, end: RunEnd) -> RunClosed:
+        return RunClosed(outcome=end.outcome, next_workflow_id=f"run/{uuid4()}")
+
     async def watched(self) -> JobSummary:
         """What a step of the watchdog did."""
         return JobSummary(counts={"scan_lost": 1}, notes=["Given up until tomorrow."])
@@ -131,6 +159,9 @@ def _watch(script: ScriptedJobs, name: str) -> Callable[..., Any]:
 async def working(client: Client, script: ScriptedJobs) -> AsyncIterator[None]:
     """Workers with the product's own options that follow the script."""
     table = {
+        task_queues.SCANS: Registration(
+            [JobRun], [script.admit_run, script.displace_runs, script.close_run]
+        ),
         task_queues.SYNC: Registration(
             [ImportMerge, VulnerabilitySync, VulnerabilitySyncAll],
             [script.take_account, script.merge_shards, script.end_scan, script.plan_teams,
@@ -205,6 +236,46 @@ async def data_sync_watchdog(client: Client, script: ScriptedJobs) -> Handle:
     return await _start(client, DataSyncWatchdog, job, f"job/{uuid4()}", task_queues.MAINTENANCE)
 
 
+async def job_run(client: Client, script: ScriptedJobs) -> Handle:
+    """It waits for its turn, displaces another, does its work, and wakes one that does not run."""
+    waits = RunAdmission(outcome=RunOutcome.QUEUED, words="Another run has not ended.")
+    script.admissions = [
+        waits,
+        waits.model_copy(update={"in_the_way": [RunInTheWay(workflow_id=f"run/{uuid4()}")]}),
+        _admitted(ExpirySweep.__name__, inline=False),
+    ]
+    handle = await _start_run(client)
+    await until(lambda: "admit" in script.said)
+    await handle.signal("your_turn")
+    return handle
+
+
+async def job_run_inline(client: Client, script: ScriptedJobs) -> Handle:
+    """It does its work itself."""
+    where = f"{DataSyncWatchdog.__module__}:{DataSyncWatchdog.__name__}"
+    script.admissions = [_admitted(where, inline=True)]
+    return await _start_run(client)
+
+
+def _admitted(workflow: str, *, inline: bool) -> RunAdmission:
+    plan = RunPlan(
+        workflow=workflow,
+        workflow_id=f"job/{uuid4()}",
+        task_queue=task_queues.MAINTENANCE,
+        argument={},
+        timeout_seconds=3600,
+        summary="A job",
+        inline=inline,
+    )
+    return RunAdmission(outcome=RunOutcome.RUNNING, plan=plan)
+
+
+async def _start_run(client: Client) -> Handle:
+    run_id = uuid4()
+    request = RunRequest(run_id=run_id, team_id=uuid4(), job="recorded")
+    return await _start(client, JobRun, request, f"run/{run_id}", task_queues.SCANS)
+
+
 RECORDINGS = {
     each.__name__: each
     for each in (
@@ -214,6 +285,8 @@ RECORDINGS = {
         sla_check,
         expiry_sweep,
         data_sync_watchdog,
+        job_run,
+        job_run_inline,
     )
 }
 """What is recorded of each, by the name of its history."""

@@ -19,6 +19,7 @@ from commands import (
     jobs,
     keys,
     mute_rules,
+    retention,
     runs,
     scanners,
     scans,
@@ -53,6 +54,7 @@ app.add_typer(findings.app, name="finding")
 app.add_typer(decisions.app, name="vuln")
 app.add_typer(mute_rules.app, name="mute")
 app.add_typer(sla.app, name="sla")
+app.add_typer(retention.app, name="retention")
 app.command("import")(imports.import_file)
 app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")

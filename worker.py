@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.failures import SafeFailures
+from activities.retention import RetentionActivities
 from activities.run_admission import RunAdmissionActivities
 from activities.run_endings import RunEndActivities
 from activities.scan_lifecycle import ScanLifecycleActivities
@@ -69,6 +70,7 @@ def registrations(
     admission = RunAdmissionActivities(database, endings, JOBS)
     upkeep = ScheduleUpkeepActivities(database, client, admission, endings)
     syncs = VulnerabilitySyncActivities(database)
+    retention = RetentionActivities(database, settings.archive_directory)
     scan_watch = ScanWatchActivities(database, client, settings)
     store_watch = StoreWatchActivities(database, client)
     jobs = {
@@ -113,6 +115,8 @@ def registrations(
                 upkeep.end_lost_runs,
                 upkeep.start_due_items,
                 SlaActivities(database).check_sla,
+                retention.list_teams,
+                retention.delete_old,
                 scan_watch.watch_scans,
                 scan_watch.watch_queues,
                 store_watch.watch_store,

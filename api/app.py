@@ -25,6 +25,7 @@ from api.routes import (
     metrics,
     mute_rules,
     resources,
+    retention,
     runs,
     scan_events,
     scans,
@@ -65,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(scan_events.router)
     for module in (
         *(imports, schedules, jobs, runs, tracked_items),
-        *(findings, vulnerabilities, mute_rules, sla),
+        *(findings, vulnerabilities, mute_rules, sla, retention),
         *(resources, checks, keys),
     ):
         app.include_router(module.router)

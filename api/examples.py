@@ -215,3 +215,31 @@ MUTE_RULES: Final[dict[str, Example]] = {
         },
     },
 }
+
+RETENTION_PREVIEWS: Final[dict[str, Example]] = {
+    "stored": {"summary": "By the stored policies", "value": {}},
+    "proposed": {
+        "summary": "Before they are changed",
+        "value": {"keep_days": {"events": 90, "runs": None}},
+    },
+}
+
+HOLDS: Final[dict[str, Example]] = {
+    "lawsuit": {
+        "summary": "Everything that is known of some resources",
+        "value": {
+            "name": "case 4711",
+            "reason": "Asked for by the legal department.",
+            "tag": "customer:acme",
+        },
+    },
+    "severe": {
+        "summary": "Severe findings with their history",
+        "value": {
+            "name": "audit 2099",
+            "reason": "The auditors look at these.",
+            "kinds": ["events", "resolved_findings"],
+            "severity": ["critical", "high"],
+        },
+    },
+}

@@ -112,6 +112,12 @@ class NoticeListQuery(CommaLists, PageQuery):
     kind: list[NoticeKind] | None = Field(None, description="What they are about.")
 
 
+class HoldListQuery(PageQuery):
+    """One page of legal holds."""
+
+    lifted: bool = Field(False, description="Those that were lifted, instead of those that hold.")
+
+
 class FindingExportQuery(FindingQuery):
     """The filters of an export, and how it is written."""
 

@@ -29,7 +29,7 @@ create it (`POST /schedules`), and see what became of its times (`GET /schedules
 `Authorization: Bearer <key>`. A key belongs to a team, sees only its rows, and has a role: a
 `viewer` reads, an `operator` also adds accounts, runs scans and jobs, keeps schedules and tracked
 items, decides about vulnerabilities and mutes findings, an `admin` also removes accounts and
-schedules, sets due dates and makes keys.
+schedules, sets due dates, decides how long what is over is kept, and makes keys.
 
 **Lists** answer `{"items": [...], "next_cursor": "..." | null}`; send `next_cursor` as `cursor` for
 the next page. **Filters** take comma lists: `?severity=critical,high`. Unknown parameters and
@@ -51,6 +51,7 @@ TAGS: Final = [
     {"name": "vulnerabilities", "description": "What people work on, made of the findings."},
     {"name": "mute rules", "description": "Findings that nobody has to act on, and why."},
     {"name": "sla", "description": "When vulnerabilities are due, and what people were told."},
+    {"name": "retention", "description": "How long what is over is kept, and legal holds."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},
     {"name": "keys", "description": "Who may call this API."},

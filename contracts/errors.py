@@ -3,7 +3,7 @@
 CloudsweepError
 ├── PermanentError      retrying cannot help: fix the input, the credentials or the code
 │   ├── CredentialsRejected, ScopeInvalid, ScannerMissing, ReportMalformed, WrongAccount,
-│   │   StagingLost, NotFound, Conflict
+│   │   StagingLost, NotFound, Conflict, ArchiveUnavailable
 └── TransientError      the same call may succeed later
     ├── ScannerCrashed, TargetUnreachable, RateLimited, DatabaseUnavailable, EngineUnavailable
 
@@ -85,6 +85,12 @@ class Conflict(PermanentError):
     """The state of the row does not allow this."""
 
     code = "conflict"
+
+
+class ArchiveUnavailable(PermanentError):
+    """The directory of the archive is missing, full or not to be written: nothing is deleted."""
+
+    code = "archive_unavailable"
 
 
 class TransientError(CloudsweepError):

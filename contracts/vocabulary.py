@@ -163,6 +163,16 @@ class NoticeKind(StrEnum):
     ACCEPTANCE_EXPIRED = "acceptance_expired"
 
 
+class RetentionKind(StrEnum):
+    """What is kept for a number of days, in the order in which it is deleted."""
+
+    EVENTS = "events"  # the history of findings and vulnerabilities
+    RESOLVED_FINDINGS = "resolved_findings"
+    SCANS = "scans"
+    RUNS = "runs"
+    GONE_RESOURCES = "gone_resources"
+
+
 class ExportFormat(StrEnum):
     """How exported findings are written."""
 

@@ -17,6 +17,7 @@ PERMANENT_ERRORS: Final = (
     "NotFound",
     "Conflict",
     "WrongAccount",
+    "ArchiveUnavailable",
 )
 """Names of the errors that no retry can mend. Temporal matches exact names, never bases."""
 
@@ -128,6 +129,14 @@ WATCH: Final[ActivityPolicy] = {
     "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
 }
 
+RETENTION: Final[ActivityPolicy] = {
+    # One team: seconds on most days. Batches are small, so what one attempt deleted stays deleted.
+    "start_to_close_timeout": timedelta(hours=1),
+    "schedule_to_close_timeout": timedelta(hours=2),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
+}
+
 HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)
 """Cancellation arrives only through a heartbeat: no longer than this between two that are sent."""
 
@@ -172,6 +181,13 @@ TEAMS_SYNCED_AT_ONCE: Final = 4
 
 SLA_BATCH: Final = 5_000
 """Notices of one step of an SLA check."""
+
+RETENTION_BATCH: Final = 1_000
+"""Rows that one transaction of a retention cycle deletes, with what belongs to them, so that nobody
+waits for it for long."""
+
+RETENTION_PAGE: Final = 100
+"""Teams that one step of a retention cycle lists."""
 
 SWEEP_BATCH: Final = 200
 """Targets that one step of the expiry sweep starts."""

@@ -19,6 +19,7 @@ from contracts.errors import Conflict, NotFound
 from contracts.vocabulary import Provider, ScanStatus
 from storage import cursors
 from storage.finding_counts import fold_counts
+from storage.retention_holds import refuse_held_account
 from storage.tables import AccountRow, ScanRow
 
 _CREDENTIALS: TypeAdapter[Credentials] = TypeAdapter(Credentials)
@@ -102,12 +103,15 @@ async def change_account(
 
 
 async def delete_account(session: AsyncSession, team_id: UUID, account_id: UUID) -> None:
-    """Delete an account and everything known of it; Conflict while a scan of it is not ended.
+    """Delete an account and everything known of it; Conflict while a scan of it is not ended, or a
+    legal hold may hold rows of it back.
 
     One transaction, so that nobody ever sees half of it and a crash leaves all or nothing; whole
     sets at a time. Readers and writers of other accounts wait for nothing: it locks only
     rows of this account.
     """
+    await _row(session, team_id, account_id)
+    await refuse_held_account(session, team_id, account_id)
     found = await session.execute(
         select(AccountRow.id)
         .where(AccountRow.id == account_id, AccountRow.team_id == team_id)

@@ -38,6 +38,8 @@ REASONS: Final = {
     "3D": "the database does not exist",
     "40": "concurrent changes were in each other's way",
     "53": "it is short of connections, memory or disk space",
+    "55P03": "others hold what is needed for too long",
+    "57014": "a statement took longer than it may",
     "57P": "it is starting or shutting down",
     "25006": "it is read-only",
 }

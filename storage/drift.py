@@ -109,19 +109,24 @@ async def delete_staged(session: AsyncSession, task_id: int, *, limit: int) -> i
     return deleted
 
 
-_UNSEEN: Final = """
+READ_COMPLETELY: Final = """(
+        {scan}.status IN ('completed', 'completed_with_errors')
+        AND {scan}.options ->> 'regions' IS NULL
+        AND EXISTS (SELECT FROM scan_task WHERE scan_id = {scan}.id AND kind = 'discovery')
+        AND NOT EXISTS (
+            SELECT FROM scan_task
+            WHERE scan_id = {scan}.id AND kind = 'discovery' AND status <> 'completed'
+        )
+    )"""
+"""Whether a scan read all regions, and every type it knew of to the end."""
+
+_UNSEEN: Final = f"""
     FROM account
     CROSS JOIN LATERAL (
-        -- The last scan that read all regions, and every type it knew of to the end.
+        -- The last scan that could have seen everything.
         SELECT id, started_at, finished_at FROM scan
         WHERE scan.account_id = account.id
-          AND scan.status IN ('completed', 'completed_with_errors')
-          AND scan.options ->> 'regions' IS NULL
-          AND EXISTS (SELECT FROM scan_task WHERE scan_id = scan.id AND kind = 'discovery')
-          AND NOT EXISTS (
-              SELECT FROM scan_task
-              WHERE scan_id = scan.id AND kind = 'discovery' AND status <> 'completed'
-          )
+          AND {READ_COMPLETELY.format(scan="scan")}
         ORDER BY scan.id DESC LIMIT 1
     ) AS last
     JOIN type_coverage AS covered
@@ -130,7 +135,7 @@ _UNSEEN: Final = """
         ON resource.account_id = account.id AND resource.type = covered.type
         AND resource.source = covered.source
         AND resource.gone_at IS NULL AND resource.seen_at < last.started_at
-"""
+"""  # noqa: S608 (our own names)
 """An unchanged resource was last seen when its type was last read completely. Where the account was
 read completely after that, and its type was not among what there is to read, it was not seen."""
 

@@ -37,7 +37,7 @@ _MOVE: Final = """
     SELECT count(*) FROM moved
 """
 
-_TAGGED: Final = """tagged AS MATERIALIZED (
+TAGGED: Final = """tagged AS MATERIALIZED (
         SELECT DISTINCT rule.id AS rule_id, resource.account_id, resource.uid
         FROM rule JOIN resource
             ON resource.tags @> jsonb_build_object(
@@ -47,26 +47,28 @@ _TAGGED: Final = """tagged AS MATERIALIZED (
             AND (CAST(:account_id AS uuid) IS NULL OR resource.account_id = :account_id)
         WHERE rule.tag IS NOT NULL
     )"""
-_LIKE: Final = r"""replace(replace(replace(replace(
+"""Resources of the inventory that have the tag that a `rule` names."""
+LIKE: Final = r"""replace(replace(replace(replace(
                 rule.resource, '\', '\\'), '%', '\%'), '_', '\_'), '*', '%')"""
-_MATCHES: Final = f"""
+MATCHES: Final = f"""
         (rule.account_id IS NULL OR rule.account_id = place.account_id)
         AND (rule.check_id IS NULL OR rule.check_id = place.check_id)
         AND (rule.region IS NULL OR rule.region = place.region)
         AND (rule.resource IS NULL
-             OR finding.resource_uid LIKE {_LIKE} OR finding.resource_name LIKE {_LIKE})
+             OR finding.resource_uid LIKE {LIKE} OR finding.resource_name LIKE {LIKE})
         AND (rule.tag IS NULL OR EXISTS (
             SELECT FROM tagged
             WHERE tagged.rule_id = rule.id AND tagged.account_id = place.account_id
               AND tagged.uid = finding.resource_uid
         ))"""
+"""Whether a `finding` at a `place` has everything that a `rule` names, its tag by `TAGGED`."""
 _RULES: Final = """rule AS MATERIALIZED (
         SELECT * FROM mute_rule
         WHERE team_id = :team_id AND enabled AND (until IS NULL OR until > :at)
           AND (account_id IS NULL OR account_id = :account_id)
     )"""
 
-_BY_RULES: Final = _MOVE.format(before=f"{_RULES}, {_TAGGED},")
+_BY_RULES: Final = _MOVE.format(before=f"{_RULES}, {TAGGED},")
 _MUTE: Final = text(
     _BY_RULES.format(
         state="'muted'",
@@ -75,7 +77,7 @@ _MUTE: Final = text(
                'muted by ' || rule.created_by || ': ' || rule.reason AS reason
         FROM rule CROSS JOIN check_coverage AS place
             JOIN finding ON finding.coverage_id = place.id AND finding.state = 'open'
-        WHERE place.account_id = :account_id AND {_MATCHES}
+        WHERE place.account_id = :account_id AND {MATCHES}
         ORDER BY finding.id, rule.id
         """,  # noqa: S608 (our own names)
     )
@@ -88,7 +90,7 @@ _UNMUTE: Final = text(
         FROM check_coverage AS place JOIN finding ON finding.coverage_id = place.id
         WHERE place.account_id = :account_id
           AND finding.state IN ('muted', 'accepted') AND finding.state = 'muted'
-          AND NOT EXISTS (SELECT FROM rule WHERE {_MATCHES})
+          AND NOT EXISTS (SELECT FROM rule WHERE {MATCHES})
         """,  # noqa: S608 (our own names)
     )
 )
@@ -127,12 +129,12 @@ _PREVIEW: Final = text(f"""
         SELECT CAST(:check_id AS text) AS check_id, CAST(:resource AS text) AS resource,
                CAST(:region AS text) AS region, CAST(:tag AS text) AS tag,
                CAST(:account_id AS uuid) AS account_id, 1 AS id
-    ), {_TAGGED}
+    ), {TAGGED}
     SELECT finding.severity, count(*) AS n,
            array_agg(DISTINCT place.account_id) AS accounts
     FROM rule CROSS JOIN check_coverage AS place
         JOIN finding ON finding.coverage_id = place.id AND finding.state = 'open'
-    WHERE place.team_id = :team_id AND {_MATCHES}
+    WHERE place.team_id = :team_id AND {MATCHES}
     GROUP BY finding.severity
 """)  # noqa: S608 (our own names)
 

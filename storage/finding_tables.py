@@ -76,6 +76,12 @@ class FindingRow(Base):
             "coverage_id",
             postgresql_where=text("state IN ('muted', 'accepted')"),
         ),
+        # What is gone: retention looks for it, and a first scan writes none of it.
+        Index(
+            "finding_gone_idx",
+            *("coverage_id", "gone_at"),
+            postgresql_where=text("gone_at IS NOT NULL"),
+        ),
         Index("finding_time_idx", "team_id", "severity", "first_seen_at"),
         Index("finding_resource_idx", "resource_hash"),
         Index("finding_scan_idx", "first_scan_id", "severity"),
@@ -219,6 +225,11 @@ class ResourceRow(Base):
             "resource_account_type_idx",
             *("account_id", "type", "id"),
             postgresql_where=text("gone_at IS NULL"),
+        ),
+        Index(
+            "resource_gone_idx",
+            *("account_id", "gone_at"),
+            postgresql_where=text("gone_at IS NOT NULL"),
         ),
         Index(
             "resource_region_idx",

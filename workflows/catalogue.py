@@ -16,6 +16,7 @@ from contracts.vulnerabilities import NewSync
 from runtime import task_queues
 
 RECONCILER: Final = "schedule_reconciler"
+RETENTION_CYCLE: Final = "retention_cycle"
 EXPIRY_SWEEP: Final = "expiry_sweep"
 SLA_CHECK: Final = "sla_check"
 VULNERABILITY_SYNC: Final = "vulnerability_sync"
@@ -47,6 +48,15 @@ _ENTRIES: Final = (
         scope=JobScope.INSTALLATION,
         timeout=timedelta(hours=2),
         default=Timing(trigger=IntervalTrigger(every_seconds=300)),
+    ),
+    Job(
+        name=RETENTION_CYCLE,
+        description="Delete what teams need not keep any more, and archive it before.",
+        workflow="workflows.retention_cycle:RetentionCycle",
+        queue=task_queues.MAINTENANCE,
+        scope=JobScope.INSTALLATION,
+        timeout=timedelta(hours=12),
+        default=Timing(trigger=IntervalTrigger(every_seconds=86_400)),
     ),
     Job(
         name=RECONCILER,

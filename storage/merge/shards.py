@@ -16,6 +16,7 @@ from contracts.vocabulary import TaskKind, TaskStatus
 from storage.merge.findings import merge_findings
 from storage.merge.resources import merge_resources
 from storage.merge.staging import clear_staging
+from storage.retention_locks import lock_merge
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
 _STAGED: Final = text("""
@@ -61,6 +62,7 @@ async def merge_shard(
     if found is None:
         raise NotFound(f"This scan has no shard {key}.")
     task, team_id, account_id, provider = found
+    await lock_merge(session, account_id)
     if TaskStatus(task.status).done:
         return FindingCounts.model_validate(task.counts or {})
     staged = (await session.execute(_STAGED, {"task_id": task.id})).one()

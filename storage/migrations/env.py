@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from storage import (
     finding_tables,
     import_tables,
+    retention_tables,
     schedule_tables,
     staging_tables,
     watchdog_tables,
@@ -23,6 +24,7 @@ METADATA = Base.metadata
 assert {  # noqa: S101
     finding_tables.FindingRow.__tablename__,
     import_tables.ImportFileRow.__tablename__,
+    retention_tables.RetentionPolicyRow.__tablename__,
     schedule_tables.ScheduleRow.__tablename__,
     staging_tables.FINDING_STAGING.name,
     watchdog_tables.RepairRow.__tablename__,

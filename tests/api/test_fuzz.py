@@ -52,6 +52,7 @@ FIELDS = [
     *("target", "trigger", "overlap", "catchup_seconds", "jitter_seconds", "starts_at", "ends_at"),
     *("max_runs", "exclude", "pause_after_failures", "paused", "note", "params", "start", "end"),
     *("action", "reason", "until", "comment", "check_id", "resource", "region", "tag", "full"),
+    *("keep_days", "kinds", "severity", "job", "events", "scans"),
     *("rerun", "dry_run", "kind", "owner", "expires_at", "lead_seconds", "attributes"),
 ]
 BODIES = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6) | JSON
@@ -106,6 +107,7 @@ async def test_no_body_makes_a_500(
     method, path = data.draw(st.sampled_from(writes))
     path = re.sub(r"{\w+_id}", "01930000-0000-7000-8000-000000000000", path)
     path = path.replace("{name}", data.draw(st.sampled_from(["account_check", "cloud_scan", "x"])))
+    path = path.replace("{kind}", data.draw(st.sampled_from(["events", "x"])))
     body: Any = data.draw(BODIES)
     answer = await call(team.keys[Role.ADMIN]).request(
         method.upper(),

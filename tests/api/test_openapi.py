@@ -28,6 +28,8 @@ STABLE = {
     "sync_vulnerabilities", "decide_vulnerability", "preview_mute_rule", "create_mute_rule",
     "list_mute_rules", "get_mute_rule", "delete_mute_rule", "get_sla", "replace_sla",
     "list_notices", "show_consistency",
+    "list_retention", "preview_retention", "change_retention",
+    "list_holds", "create_hold", "get_hold", "lift_hold",
 }  # fmt: skip
 
 

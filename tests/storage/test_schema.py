@@ -15,6 +15,7 @@ from storage import (
     bootstrap,
     finding_tables,
     import_tables,
+    retention_tables,
     schedule_tables,
     staging_tables,
     vulnerability_tables,
@@ -26,6 +27,7 @@ from storage.tables import Base
 DEFINED_IN = {
     finding_tables.FindingRow.__table__,
     import_tables.ImportFileRow.__table__,
+    retention_tables.RetentionPolicyRow.__table__,
     schedule_tables.ScheduleRow.__table__,
     staging_tables.FINDING_STAGING,
     vulnerability_tables.VulnerabilityRow.__table__,
@@ -125,5 +127,5 @@ async def test_an_older_postgresql_is_refused_with_the_fix(
         await bootstrap.migrate(database_url)
     assert "PostgreSQL 18 or later" in (refused.value.fix or "")
     connection = await asyncpg.connect(database_url)
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0005"
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0006"
     await connection.close()

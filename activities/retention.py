@@ -59,7 +59,7 @@ class RetentionActivities:
 
     async def _delete(self, source: Source, step: RetentionStep) -> None:
         async with self._database.transaction() as session:
-            accounts = await retention.accounts_with_old(session, source, step.team_id, at=step.at)
+            accounts = await retention.split(session, source, step.team_id, at=step.at)
         for account_id in accounts:
             after: retention.Cursor | None = retention.START
             while after is not None:

@@ -52,6 +52,9 @@ def set_policies(
     """Change how long kinds are kept; what is not named stays. Preview it first."""
     wanted = _parsed(days)
     with connected() as api:
+        api.post(
+            "retention/preview", {"keep_days": wanted}
+        )  # all of them make sense, or none is set
         for kind, number in wanted.items():
             api.put(f"retention/{kind}", {"keep_days": number})
         document = api.get("retention")
@@ -180,7 +183,7 @@ def _policies(items: list[Row]) -> Any:
 
 
 def _kept(days: int | None) -> str:
-    return "for ever" if days is None else f"{days} days"
+    return "for ever" if days is None else f"{days} day{'' if days == 1 else 's'}"
 
 
 def _holds(item: Row) -> str:

@@ -100,20 +100,8 @@ class NewHold(Contract):
 
     @model_validator(mode="after")
     def _holds_something(self) -> NewHold:
-        named = self.named()
-        if not named and self.kinds is None:
+        if not self.named() and self.kinds is None:
             raise ValueError(f"Name at least one of kinds, {', '.join(ALL_CRITERIA)}.")
-        for kind in self.kinds or ():
-            lacking = sorted(named - CRITERIA[kind])
-            if lacking:
-                raise ValueError(
-                    f"{kind.value} have no {', '.join(lacking)}: leave it out, or make a hold of "
-                    f"its own for them. They have {', '.join(sorted(CRITERIA[kind]))}."
-                )
-        if not any(named <= has for has in CRITERIA.values()):
-            raise ValueError(
-                f"No kind of row has all of {', '.join(sorted(named))}. Make several holds."
-            )
         return self
 
     def named(self) -> frozenset[str]:

@@ -28,7 +28,6 @@ _LIMITS: Final = text("""
 """)
 """Of a batch: it waits for nobody for long, and nobody for it, also if its worker stands still."""
 
-_ACCOUNT: Final = text("SELECT id FROM account WHERE id = :account_id FOR KEY SHARE")
 _SUBJECTS: Final = text("""
     DELETE FROM finding_subject AS subject
     WHERE subject.team_id = :team_id AND hashtext(subject.resource_uid) = ANY(:hashes)
@@ -94,11 +93,12 @@ async def preview(
             row = (
                 await session.execute(
                     text(f"""
+                        {source.holds}
                         SELECT count(*) FILTER (WHERE NOT is_needed AND NOT is_held) AS deletes,
                                count(*) FILTER (WHERE NOT is_needed AND is_held) AS held,
                                count(*) FILTER (WHERE is_needed) AS needed,
                                min(moment) FILTER (WHERE NOT is_needed AND NOT is_held) AS oldest
-                        FROM ({source.old}) AS old
+                        FROM ({source.old} OFFSET 0) AS old  -- each condition once a row
                     """),  # noqa: S608 (our own names)
                     {"team_id": team_id, "account_id": None, "cutoff": before},
                 )
@@ -117,16 +117,20 @@ async def preview(
     return RetentionPreview(at=at, kinds=found)
 
 
-async def accounts_with_old(
+async def split(
     session: AsyncSession, source: Source, team_id: UUID, *, at: datetime
 ) -> list[UUID | None]:
-    """Accounts of a team of which something is to be deleted; rows of none are those of None."""
+    """Accounts whose old rows are to be deleted one account after the other, so that the merges of
+    no other wait; None: all of the team together."""
+    if not source.by_account:
+        return [None]
     days = await retention_policies.keep_days(session, team_id)
     before = cutoff(days[source.kind], at)
     if before is None:
         return []
     found = await session.scalars(
         text(f"""
+            {source.holds}
             SELECT DISTINCT account_id FROM ({source.old}) AS old
             WHERE NOT is_needed AND NOT is_held ORDER BY account_id
         """),  # noqa: S608 (our own names)
@@ -156,14 +160,12 @@ async def take(
     if before is None:
         return None
     if account_id is not None:
-        if await session.scalar(_ACCOUNT, {"account_id": account_id}) is None:
-            return None
-        if source.merges_wait:
-            await keep_merges_out(session, account_id)
-            await lock_account(session, account_id)
+        await keep_merges_out(session, account_id)
+        await lock_account(session, account_id)
     chosen = (
         await session.execute(
             text(f"""
+                {source.holds}
                 SELECT id, number, moment FROM ({source.old}) AS old
                 WHERE NOT is_needed AND NOT is_held
                   AND (id, number) > (CAST(:after_id AS uuid), CAST(:after_number AS bigint))

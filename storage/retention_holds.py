@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Page
-from contracts.errors import Conflict, NotFound
-from contracts.retention import Hold, NewHold
+from contracts.errors import Conflict, NotFound, ScopeInvalid
+from contracts.retention import CRITERIA, Hold, NewHold
 from contracts.vocabulary import RetentionKind
 from storage import cursors
 from storage.retention_locks import lock_team
@@ -22,7 +22,9 @@ from storage.tables import AccountRow
 async def create_hold(
     session: AsyncSession, team_id: UUID, new: NewHold, *, who: str, at: datetime
 ) -> Hold:
-    """A new hold: from here on no batch deletes what it matches. Conflict if the name is taken."""
+    """A new hold: from here on no batch deletes what it matches. Conflict if the name is taken,
+    ScopeInvalid if it could match nothing."""
+    _require_sense(new)
     if new.account_id is not None:
         account = select(AccountRow.id).where(
             AccountRow.id == new.account_id, AccountRow.team_id == team_id
@@ -125,6 +127,24 @@ async def refuse_held_account(session: AsyncSession, team_id: UUID, account_id: 
             f"The legal hold {name} may hold rows of this account, which would be deleted with it.",
             fix="Lift the hold first, or replace it by one that names other accounts. To only stop "
             "scans, disable the account.",
+        )
+
+
+def _require_sense(new: NewHold) -> None:
+    named = new.named()
+    for kind in new.kinds or ():
+        for lacking in sorted(named - CRITERIA[kind]):
+            raise ScopeInvalid(
+                f"Of {kind.value} there is no {lacking} to name.",
+                field=lacking,
+                fix=f"They have {', '.join(sorted(CRITERIA[kind]))}. Make a hold of its own for "
+                "what differs.",
+            )
+    if not any(named <= has for has in CRITERIA.values()):
+        raise ScopeInvalid(
+            f"No kind of row has all of {', '.join(sorted(named))}.",
+            field=max(named),
+            fix="Make a hold for each.",
         )
 
 

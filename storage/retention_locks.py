@@ -13,7 +13,8 @@ _TOGETHER: Final = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:n
 
 
 async def lock_team(session: AsyncSession, team_id: UUID) -> None:
-    """A batch of a team, and whoever changes what the team keeps: one after the other.
+    """A batch of a team, whoever changes what the team keeps, and whoever deletes an account of it:
+    one after the other.
 
     So nothing is deleted that was held back before the batch, and once a hold is answered no batch
     is left that had not seen it.

@@ -27,11 +27,14 @@ class Source(NamedTuple):
     """Rows of one kind: which are old, and what goes with them, in the order of deletion."""
 
     kind: RetentionKind
+    holds: str
+    """What comes before a statement with `old`."""
     old: str
     parts: tuple[Part, ...]
     counted: str
     """The table whose rows count."""
-    merges_wait: bool = False
+    by_account: bool = False
+    """A merge may find them returned: it waits, and only that of the same account."""
     locks: str | None = None
     """Locks of the chosen ids those that still are as they were, and leaves out locked ones."""
 
@@ -41,13 +44,13 @@ _IN_ACCOUNT: Final = "(CAST(:account_id AS uuid) IS NULL OR {account} = :account
 
 def _holds(kind: RetentionKind, besides: str = "false") -> str:
     foreign = [f"{name} IS NULL" for name in ALL_CRITERIA if name not in CRITERIA[kind]]
-    return f"""rule AS MATERIALIZED (
+    return f"""WITH rule AS MATERIALIZED (
         SELECT * FROM retention_hold
         WHERE team_id = :team_id AND lifted_at IS NULL AND (
             {besides}
             OR (kinds IS NULL OR '{kind.value}' = ANY(kinds)) AND {" AND ".join(foreign) or "true"}
         )
-    )"""  # noqa: S608 (our own names)
+    ), {TAGGED}"""  # noqa: S608 (our own names)
 
 
 _OF_SEVERITY: Final = "(rule.severity IS NULL OR CAST({row}.severity AS text) = ANY(rule.severity))"
@@ -57,7 +60,6 @@ _FINDING_HELD: Final = (
 
 _DECISIONS: Final = "('assigned', 'commented', 'in_progress', 'accepted', 'false_positive')"
 _OLD_FINDINGS: Final = f"""
-    WITH {_holds(RetentionKind.RESOLVED_FINDINGS)}, {TAGGED}
     SELECT finding.id, 0 AS number, place.account_id,
            greatest(
                finding.resolved_at, finding.gone_at,
@@ -126,7 +128,6 @@ def _any_first(fields: tuple[str, ...], table: str, owner: str) -> str:
 
 _FINDING_EVENT: Final = ("finding_event", "finding_id")
 _OLD_FINDING_EVENTS: Final = f"""
-    WITH {_holds(RetentionKind.EVENTS)}, {TAGGED}
     SELECT event.finding_id AS id, event.id AS number, place.account_id, event.at AS moment,
            {_FINDING_HELD} AS is_held,
            coalesce({_last(*_FINDING_EVENT)}
@@ -145,7 +146,6 @@ the first that tells what its status and severity were before, which its opening
 _VULNERABILITY_EVENT: Final = ("vulnerability_event", "vulnerability_id")
 _SYNCED: Final = ("severity", "open_occurrences", "total_occurrences")
 _OLD_VULNERABILITY_EVENTS: Final = f"""
-    WITH {_holds(RetentionKind.EVENTS)}, {TAGGED}
     SELECT event.vulnerability_id AS id, event.id AS number, vulnerability.account_id,
            event.at AS moment,
            EXISTS (
@@ -179,7 +179,6 @@ _OLD_VULNERABILITY_EVENTS: Final = f"""
 
 _COMPLETE: Final = "('completed', 'completed_with_errors')"
 _OLD_SCANS: Final = f"""
-    WITH {_holds(RetentionKind.SCANS)}
     SELECT scan.id, 0 AS number, scan.account_id, scan.finished_at AS moment,
            EXISTS (
                SELECT FROM rule WHERE rule.account_id IS NULL OR rule.account_id = scan.account_id
@@ -224,7 +223,6 @@ _LOCK_SCANS: Final = f"""
 
 _LATER_RUN: Final = "(later.queued_at, later.id) > (run.queued_at, run.id)"
 _OLD_RUNS: Final = f"""
-    WITH {_holds(RetentionKind.RUNS)}
     SELECT run.id, 0 AS number, CAST(NULL AS uuid) AS account_id,
            coalesce(run.ended_at, run.queued_at) AS moment,
            EXISTS (
@@ -261,7 +259,6 @@ _OLD_RUNS: Final = f"""
 
 _RESOURCE_LIKE: Final = f"resource.uid LIKE {LIKE} OR resource.name LIKE {LIKE}"
 _OLD_RESOURCES: Final = f"""
-    WITH {_holds(RetentionKind.GONE_RESOURCES, besides="tag IS NOT NULL")}
     SELECT resource.id, 0 AS number, resource.account_id, resource.gone_at AS moment,
            EXISTS (
                SELECT FROM rule
@@ -295,18 +292,21 @@ _PLACE: Final = "(SELECT to_json(place) FROM check_coverage AS place WHERE place
 SOURCES: Final = (
     Source(
         RetentionKind.EVENTS,
+        _holds(RetentionKind.EVENTS),
         _OLD_FINDING_EVENTS,
         (Part("finding_event", _EVENTS.format(owner="finding_id")),),
         counted="finding_event",
     ),
     Source(
         RetentionKind.EVENTS,
+        _holds(RetentionKind.EVENTS),
         _OLD_VULNERABILITY_EVENTS,
         (Part("vulnerability_event", _EVENTS.format(owner="vulnerability_id")),),
         counted="vulnerability_event",
     ),
     Source(
         RetentionKind.RESOLVED_FINDINGS,
+        _holds(RetentionKind.RESOLVED_FINDINGS),
         _OLD_FINDINGS,
         (
             Part("notice", "vulnerability_id = ANY(:closed)"),
@@ -317,10 +317,11 @@ SOURCES: Final = (
             Part("finding", "id = ANY(:ids)", also=("place", _PLACE)),
         ),
         counted="finding",
-        merges_wait=True,
+        by_account=True,
     ),
     Source(
         RetentionKind.SCANS,
+        _holds(RetentionKind.SCANS),
         _OLD_SCANS,
         (
             Part("import_file", "scan_id = ANY(:ids)"),
@@ -330,12 +331,19 @@ SOURCES: Final = (
         counted="scan",
         locks=_LOCK_SCANS,
     ),
-    Source(RetentionKind.RUNS, _OLD_RUNS, (Part("job_run", "id = ANY(:ids)"),), counted="job_run"),
+    Source(
+        RetentionKind.RUNS,
+        _holds(RetentionKind.RUNS),
+        _OLD_RUNS,
+        (Part("job_run", "id = ANY(:ids)"),),
+        counted="job_run",
+    ),
     Source(
         RetentionKind.GONE_RESOURCES,
+        _holds(RetentionKind.GONE_RESOURCES, besides="tag IS NOT NULL"),
         _OLD_RESOURCES,
         (Part("resource", "id = ANY(:ids)"),),
         counted="resource",
-        merges_wait=True,
+        by_account=True,
     ),
 )

@@ -78,15 +78,21 @@ def _ended(request: RetentionRequest) -> JobSummary:
     notes = _and_more(request.notes, request.changed)
     if request.error is None:
         return JobSummary(counts=request.counts, notes=notes)
-    words = [f"{request.failed} of {request.teams} teams failed, and keep what is left."]
-    words += [*_and_more(request.failures, request.failed), "Deleted:", *(notes or ["Nothing."])]
-    error = request.error.model_copy(update={"message": "\n".join(words)[:MESSAGE_LIMIT]})
+    failures = _and_more(request.failures, request.failed)
+    words = " ".join(
+        [
+            f"{request.failed} of {request.teams} teams failed, and keep what is left.",
+            *failures,
+            f"Deleted: {'; '.join(notes) or 'nothing'}.",
+        ]
+    )
+    error = request.error.model_copy(update={"message": words[:MESSAGE_LIMIT]})
     raise ApplicationError(error.message, error, type=error.code, non_retryable=True)
 
 
 def _and_more(named: list[str], number: int) -> list[str]:
     more = number - len(named)
-    return [*named, f"And {more} more teams."] if more else named
+    return [*named, f"and {more} more teams"] if more else named
 
 
 def _words(counts: dict[str, int]) -> str:

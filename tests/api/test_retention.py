@@ -77,7 +77,10 @@ async def test_a_policy_that_makes_no_sense_is_refused_with_its_field(
     [
         ({"name": "x"}, "required"),
         ({"name": "x", "reason": "y"}, "Name at least one of kinds, account_id"),
-        ({**HOLD, "kinds": ["runs"]}, "runs have no severity"),
+        (
+            {**HOLD, "kinds": ["runs"]},
+            "Of runs there is no severity to name. They have account_id, job.",
+        ),
         ({**HOLD, "kinds": []}, "at least 1 value"),
         ({**HOLD, "kinds": ["run"]}, "Allowed: events"),
         ({**HOLD, "job": "sla_check"}, "No kind of row has all of job, severity"),

@@ -46,7 +46,7 @@ async def test_wrong_words_are_wrong_usage(in_process: InProcess) -> None:
     for line, words in (
         ("retention set scan=90", "Kinds: events"),
         ("retention set scans=soon", "runs=never"),
-        ("retention set scans=0", "at least 1"),
+        ("retention set scans=9 events=0", "at least 1"),
         ("retention set", "KIND=DAYS"),
         ("retention preview scans", "events=90"),
         ("retention hold lift nothing", "retention hold list"),
@@ -57,3 +57,5 @@ async def test_wrong_words_are_wrong_usage(in_process: InProcess) -> None:
     ):
         ran = await in_process(line)
         assert (ran.code, words in ran.err) == (2, True), (line, ran.err)
+    kept = await in_process("retention show --json")
+    assert all(item["is_default"] for item in kept.json["items"])

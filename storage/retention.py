@@ -188,6 +188,8 @@ async def take(
         "ids": [row.id for row in chosen],
         "numbers": [row.number for row in chosen],
         "closed": [],
+        "team_id": team_id,
+        "account_id": account_id,
     }
     if source.locks is not None:
         locked = set(await session.scalars(text(source.locks), values))

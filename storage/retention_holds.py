@@ -14,7 +14,7 @@ from contracts.errors import Conflict, NotFound, ScopeInvalid
 from contracts.retention import CRITERIA, Hold, NewHold
 from contracts.vocabulary import RetentionKind
 from storage import cursors
-from storage.retention_locks import lock_team
+from storage.retention_locks import pause_batches
 from storage.retention_tables import RetentionHoldRow
 from storage.tables import AccountRow
 
@@ -31,7 +31,7 @@ async def create_hold(
         )
         if await session.scalar(account) is None:
             raise NotFound("There is no such account in this team.")
-    await lock_team(session, team_id)
+    await pause_batches(session, team_id)
     try:
         row = (
             await session.scalars(
@@ -102,7 +102,7 @@ async def lift_hold(
 
 async def refuse_held_account(session: AsyncSession, team_id: UUID, account_id: UUID) -> None:
     """Conflict while a hold may hold rows of an account back: deleting it would delete them."""
-    await lock_team(session, team_id)
+    await pause_batches(session, team_id)
     name = await session.scalar(
         select(RetentionHoldRow.name)
         .where(

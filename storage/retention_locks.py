@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 _ALONE: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_PATIENCE: Final = text("SELECT set_config('lock_timeout', '20s', true)")
 _TOGETHER: Final = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))")
 
 
@@ -20,6 +21,12 @@ async def lock_team(session: AsyncSession, team_id: UUID) -> None:
     is left that had not seen it.
     """
     await session.execute(_ALONE, {"name": f"retention/{team_id}"})
+
+
+async def pause_batches(session: AsyncSession, team_id: UUID) -> None:
+    """The same for a person, who waits for the batch that is going on, but not for ever."""
+    await session.execute(_PATIENCE)
+    await lock_team(session, team_id)
 
 
 async def lock_merge(session: AsyncSession, account_id: UUID) -> None:

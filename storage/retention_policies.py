@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.retention import DEFAULT_DAYS, RetentionPolicy
 from contracts.vocabulary import RetentionKind
-from storage.retention_locks import lock_team
+from storage.retention_locks import pause_batches
 from storage.retention_tables import RetentionPolicyRow, RetentionTallyRow
 from storage.tables import TeamRow
 
@@ -75,7 +75,7 @@ async def save_policy(
     at: datetime,
 ) -> RetentionPolicy:
     """Keep a kind for so many days from now on; a batch that is going on is waited for."""
-    await lock_team(session, team_id)
+    await pause_batches(session, team_id)
     values = {"keep_days": days, "updated_at": at, "updated_by": who}
     await session.execute(
         insert(RetentionPolicyRow)

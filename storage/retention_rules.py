@@ -42,13 +42,15 @@ class Source(NamedTuple):
 _IN_ACCOUNT: Final = "(CAST(:account_id AS uuid) IS NULL OR {account} = :account_id)"
 
 
-def _holds(kind: RetentionKind, besides: str = "false") -> str:
+def _holds(kind: RetentionKind, *with_it: RetentionKind, besides: str = "false") -> str:
+    """Holds of a kind; also those of what is deleted `with_it`, which would go with its rows."""
+    held = " OR ".join(f"'{each.value}' = ANY(kinds)" for each in (kind, *with_it))
     foreign = [f"{name} IS NULL" for name in ALL_CRITERIA if name not in CRITERIA[kind]]
     return f"""WITH rule AS MATERIALIZED (
         SELECT * FROM retention_hold
         WHERE team_id = :team_id AND lifted_at IS NULL AND (
             {besides}
-            OR (kinds IS NULL OR '{kind.value}' = ANY(kinds)) AND {" AND ".join(foreign) or "true"}
+            OR (kinds IS NULL OR {held}) AND {" AND ".join(foreign) or "true"}
         )
     ), {TAGGED}"""  # noqa: S608 (our own names)
 
@@ -57,6 +59,23 @@ _OF_SEVERITY: Final = "(rule.severity IS NULL OR CAST({row}.severity AS text) = 
 _FINDING_HELD: Final = (
     f"EXISTS (SELECT FROM rule WHERE {MATCHES} AND {_OF_SEVERITY.format(row='finding')})"
 )
+
+_VULNERABILITY_HELD: Final = f"""EXISTS (
+        SELECT FROM rule
+        WHERE rule.region IS NULL
+          AND (rule.account_id IS NULL OR rule.account_id = vulnerability.account_id)
+          AND (rule.check_id IS NULL OR rule.check_id = vulnerability.weakness)
+          AND (rule.resource IS NULL OR vulnerability.resource_uid LIKE {LIKE})
+          AND {_OF_SEVERITY.format(row="vulnerability")}
+          AND (rule.tag IS NULL OR EXISTS (
+              SELECT FROM tagged
+              WHERE tagged.rule_id = rule.id AND tagged.account_id = vulnerability.account_id
+                AND tagged.uid = vulnerability.resource_uid
+          ))
+    )"""  # noqa: S608 (our own names)
+"""By what it says itself; its findings may say more, as long as there are any."""
+
+_WITH_EVENTS: Final = _holds(RetentionKind.RESOLVED_FINDINGS, RetentionKind.EVENTS)
 
 _DECISIONS: Final = "('assigned', 'commented', 'in_progress', 'accepted', 'false_positive')"
 _OLD_FINDINGS: Final = f"""
@@ -87,6 +106,7 @@ _OLD_FINDINGS: Final = f"""
 """As old as the last that was said of it: that it was resolved, is gone, or still passed."""
 
 CLOSED_WITH: Final = f"""
+    {_WITH_EVENTS}
     SELECT DISTINCT vulnerability.id
     FROM vulnerability_occurrence AS gone JOIN vulnerability
         ON vulnerability.id = gone.vulnerability_id
@@ -101,6 +121,7 @@ CLOSED_WITH: Final = f"""
           SELECT FROM vulnerability_event AS event
           WHERE event.vulnerability_id = vulnerability.id AND event.transition IN {_DECISIONS}
       )
+      AND NOT {_VULNERABILITY_HELD}
 """  # noqa: S608 (our own names)
 """Closed vulnerabilities that lose their last finding, and that no person ever decided about.
 The others stay, with their occurrences, so that no decision is lost."""
@@ -153,19 +174,7 @@ _OLD_VULNERABILITY_EVENTS: Final = f"""
                    JOIN finding ON finding.id = occurrence.finding_id
                    JOIN check_coverage AS place ON place.id = finding.coverage_id
                WHERE occurrence.vulnerability_id = vulnerability.id AND {_FINDING_HELD}
-           ) OR EXISTS (
-               SELECT FROM rule
-               WHERE rule.region IS NULL
-                 AND (rule.account_id IS NULL OR rule.account_id = vulnerability.account_id)
-                 AND (rule.check_id IS NULL OR rule.check_id = vulnerability.weakness)
-                 AND (rule.resource IS NULL OR vulnerability.resource_uid LIKE {LIKE})
-                 AND {_OF_SEVERITY.format(row="vulnerability")}
-                 AND (rule.tag IS NULL OR EXISTS (
-                     SELECT FROM tagged
-                     WHERE tagged.rule_id = rule.id AND tagged.uid = vulnerability.resource_uid
-                       AND tagged.account_id = vulnerability.account_id
-                 ))
-           ) AS is_held,
+           ) OR {_VULNERABILITY_HELD} AS is_held,
            -- What a person decided says nothing of these: it stays.
            NOT coalesce(jsonb_exists_any(event.before, ARRAY{list(_SYNCED)}), false)
             OR {_last(*_VULNERABILITY_EVENT)}
@@ -306,7 +315,7 @@ SOURCES: Final = (
     ),
     Source(
         RetentionKind.RESOLVED_FINDINGS,
-        _holds(RetentionKind.RESOLVED_FINDINGS),
+        _WITH_EVENTS,
         _OLD_FINDINGS,
         (
             Part("notice", "vulnerability_id = ANY(:closed)"),

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from contracts.vocabulary import Severity
 from storage.count_drift import counts_lack, totals_lack
 from tests.retention.conftest import Keeper
 from tests.storage.lab import PASS, observed, places
@@ -154,3 +159,30 @@ async def test_a_finding_that_comes_back_after_it_was_deleted_is_a_new_one(keepe
     await sync(keeper.lab)
     assert (await the_one(keeper.lab)).status == "open"
     assert [each.resource.name for each in await keeper.lab.list(q="old")] == ["old"]
+
+
+@pytest.mark.parametrize("named", [{"kinds": ["events"]}, {"check_id": "s3_public"}])
+async def test_a_finding_stays_while_its_history_is_held(
+    keeper: Keeper, named: dict[str, Any]
+) -> None:
+    await gone(keeper, "old")
+    hold = await keeper.hold(**named)
+    keeper.pass_days(500)
+    assert (await keeper.preview())["resolved_findings"] == (0, 1, 0)
+    assert "resolved_findings" not in await keeper.cycle()
+    await keeper.lift(hold)
+    assert (await keeper.cycle())["resolved_findings"] == 1
+
+
+async def test_a_vulnerability_that_is_held_outlives_its_findings(keeper: Keeper) -> None:
+    await keeper.lab.scan([observed("old", severity=Severity.CRITICAL)])
+    await sync(keeper.lab)
+    await keeper.lab.scan([observed("old", PASS, severity=Severity.LOW)])
+    await keeper.lab.scan([], BUCKETS)
+    await sync(keeper.lab)
+    hold = await keeper.hold(kinds=["events"], severity=["critical"])
+    keeper.pass_days(500)
+    assert (await keeper.cycle())["resolved_findings"] == 1
+    assert (await the_one(keeper.lab)).severity is Severity.CRITICAL
+    await keeper.lift(hold)
+    assert await keeper.count("vulnerability_event") == 1

@@ -10,7 +10,6 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.progress import heartbeating
-from contracts.errors import CloudsweepError
 from contracts.retention import RetentionDone, RetentionPage, RetentionStep, RetentionTeams
 from contracts.vocabulary import RetentionKind
 from storage import archive, retention, retention_policies
@@ -35,14 +34,15 @@ class RetentionActivities:
     @activity.defn
     async def delete_old(self, step: RetentionStep) -> RetentionDone:
         """Delete, kind by kind, what a team need not keep; a kind that fails stops no other."""
-        failure: CloudsweepError | None = None
+        failure: Exception | None = None
         async with heartbeating():
             if self._archive is not None:
                 await asyncio.to_thread(archive.check, self._archive)
             for source in SOURCES:
                 try:
                     await self._delete(source, step)
-                except CloudsweepError as error:
+                except Exception as error:
+                    activity.logger.warning("%s cannot be deleted: %s", source.counted, error)
                     failure = failure or error
             if failure is not None:
                 raise failure

@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     )
     archive_directory: Path | None = Field(
         None,
-        description="Where retention keeps what it deletes, as NDJSON files; by default nowhere.",
+        description="Directory where retention keeps what it deletes, as NDJSON files.",
     )
     stuck_scan_hours: float = Field(
         4.0, gt=0, allow_inf_nan=False, description="When a running scan counts as stuck."
@@ -76,6 +76,15 @@ class Settings(BaseSettings):
     def stuck_hours(self, kind: ScanKind) -> float:
         """After how many hours a running scan of this kind counts as stuck."""
         return _hours_by_kind(self.stuck_scan_hours_by_kind).get(kind, self.stuck_scan_hours)
+
+    @field_validator("archive_directory", mode="before")
+    @classmethod
+    def _named_or_none(cls, value: object) -> object:
+        if value == "":  # as container files set what nobody filled in
+            return None
+        if isinstance(value, str | Path) and not Path(value).is_absolute():
+            raise ValueError("Write it as an absolute path.")
+        return value
 
     def require_database_url(self) -> str:
         """The URL of the store; `cloudsweep up` sets it for the processes it starts."""

@@ -28,6 +28,8 @@ _LIMITS: Final = text("""
 """)
 """Of a batch: it waits for nobody for long, and nobody for it, also if its worker stands still."""
 
+_PATIENCE: Final = text("SELECT set_config('statement_timeout', '45s', true)")
+"""Of a preview, which a person waits for."""
 _SUBJECTS: Final = text("""
     DELETE FROM finding_subject AS subject
     WHERE subject.team_id = :team_id AND hashtext(subject.resource_uid) = ANY(:hashes)
@@ -81,6 +83,7 @@ async def preview(
     at: datetime,
 ) -> RetentionPreview:
     """What a cycle would delete now, by the stored policies but for those that are proposed."""
+    await session.execute(_PATIENCE)
     days = {**await retention_policies.keep_days(session, team_id), **proposed}
     found = []
     for kind in RetentionKind:

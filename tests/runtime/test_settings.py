@@ -26,6 +26,7 @@ from runtime.settings import Settings
         ("CLOUDSWEEP_STUCK_SCAN_HOURS_BY_KIND", "walk=3"),
         ("CLOUDSWEEP_STUCK_SCAN_HOURS_BY_KIND", "import=0"),
         ("CLOUDSWEEP_STUCK_SCAN_HOURS_BY_KIND", "cloud=8,import"),
+        ("CLOUDSWEEP_ARCHIVE_DIRECTORY", "archive"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(
@@ -35,6 +36,11 @@ def test_a_value_that_cannot_be_is_refused_by_name(
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert caught.value.errors()[0]["loc"] == (variable.removeprefix("CLOUDSWEEP_").lower(),)
+
+
+def test_an_archive_that_nobody_named_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDSWEEP_ARCHIVE_DIRECTORY", "")
+    assert Settings().archive_directory is None
 
 
 def test_a_process_without_a_database_says_what_to_set() -> None:
@@ -54,6 +60,7 @@ def test_another_process_reads_the_same_settings(
             "stagger_seconds": 0.5,
             "compliance_slots": 3,
             "stuck_scan_hours_by_kind": "cloud=8, import=0.5",
+            "archive_directory": tmp_path / "archive",
         }
     )
     for name, value in as_environment(given).items():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import Conflict
-from storage import findings
+from storage import findings, vulnerability_drift
 from storage.count_drift import counts_lack, totals_lack
 from tests.retention.conftest import Keeper
 from tests.storage.lab import FAIL, PASS, observed, places
@@ -97,6 +97,8 @@ async def test_any_sequence_of_events_survives_cycles(keeper: Keeper, seed: int)
         async with keeper.lab.database.transaction() as session:
             assert await counts_lack(session, keeper.lab.account_id) == 0
             assert await totals_lack(session, keeper.lab.team_id) == 0
+            at, account_id = keeper.lab.clock.now, keeper.lab.account_id
+            assert await vulnerability_drift.disagreement(session, account_id, at=at) is None
         before = await versions(keeper.lab)
         await sync(keeper.lab, full=True)
         after = await versions(keeper.lab)

@@ -17,6 +17,13 @@ from temporalio.exceptions import ApplicationError
 
 from activities.sync_starts import sync_workflow_id
 from contracts.jobs import NoParams
+from contracts.retention import (
+    RetentionDone,
+    RetentionPage,
+    RetentionRequest,
+    RetentionStep,
+    RetentionTeams,
+)
 from contracts.runs import (
     JobSummary,
     RunAdmission,
@@ -61,12 +68,13 @@ from workflows.data_sync_watchdog import DataSyncWatchdog
 from workflows.expiry_sweep import ExpirySweep
 from workflows.import_merge import ImportMerge
 from workflows.job_run import JobRun
+from workflows.retention_cycle import RetentionCycle
 from workflows.sla_check import SlaCheck
 from workflows.vulnerability_sync import VulnerabilitySync
 from workflows.vulnerability_sync_all import VulnerabilitySyncAll
 
 WORKFLOWS = (ImportMerge, VulnerabilitySync, VulnerabilitySyncAll, SlaCheck, ExpirySweep,
-             DataSyncWatchdog, JobRun)  # fmt: skip
+             DataSyncWatchdog, JobRun, RetentionCycle)  # fmt: skip
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -127,6 +135,15 @@ class ScriptedJobs:
         return SweepDone(started=self.started.pop(0))
 
     @activity.defn
+    async def list_teams(self, page: RetentionPage) -> RetentionTeams:
+        return RetentionTeams(team_ids=self.teams if page.after is None else [])
+
+    @activity.defn
+    async def delete_old(self, step: RetentionStep) -> RetentionDone:
+        deleted = {} if step.team_id == self.teams[0] else {"events": 3, "scans": 1}
+        return RetentionDone(team="scripted", counts=deleted)
+
+    @activity.defn
     async def admit_run(self, asked: RunAsked) -> RunAdmission:
         self.said.append("admit")
         return self.admissions.pop(0)
@@ -168,8 +185,8 @@ async def working(client: Client, script: ScriptedJobs) -> AsyncIterator[None]:
              script.plan_accounts, script.sync_account],
         ),
         task_queues.MAINTENANCE: Registration(
-            [SlaCheck, ExpirySweep, DataSyncWatchdog],
-            [script.check_sla, script.start_due_items,
+            [SlaCheck, ExpirySweep, DataSyncWatchdog, RetentionCycle],
+            [script.check_sla, script.start_due_items, script.list_teams, script.delete_old,
              *(_watch(script, name) for name in WATCHES)],
         ),
     }  # fmt: skip
@@ -236,6 +253,12 @@ async def data_sync_watchdog(client: Client, script: ScriptedJobs) -> Handle:
     return await _start(client, DataSyncWatchdog, job, f"job/{uuid4()}", task_queues.MAINTENANCE)
 
 
+async def retention_cycle(client: Client, script: ScriptedJobs) -> Handle:
+    """Three teams, one of which has nothing to delete."""
+    job = RetentionRequest()
+    return await _start(client, RetentionCycle, job, f"job/{uuid4()}", task_queues.MAINTENANCE)
+
+
 async def job_run(client: Client, script: ScriptedJobs) -> Handle:
     """It waits for its turn, displaces another, does its work, and wakes one that does not run."""
     waits = RunAdmission(outcome=RunOutcome.QUEUED, words="Another run has not ended.")
@@ -285,6 +308,7 @@ RECORDINGS = {
         sla_check,
         expiry_sweep,
         data_sync_watchdog,
+        retention_cycle,
         job_run,
         job_run_inline,
     )

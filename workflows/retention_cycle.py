@@ -83,7 +83,7 @@ def _ended(request: RetentionRequest) -> JobSummary:
         [
             f"{request.failed} of {request.teams} teams failed, and keep what is left.",
             *failures,
-            f"Deleted: {'; '.join(notes) or 'nothing'}.",
+            f"Deleted of the others: {'; '.join(notes) or 'nothing'}.",
         ]
     )
     error = request.error.model_copy(update={"message": words[:MESSAGE_LIMIT]})

@@ -40,7 +40,15 @@ from contracts.scans import (
     ScanSummary,
     ShardBatch,
 )
-from contracts.sla import SlaCheckRequest, SlaDone, SlaStep
+from contracts.sla import (
+    DueDatesDone,
+    DueDatesPlace,
+    DueDatesRequest,
+    DueDatesStep,
+    SlaCheckRequest,
+    SlaDone,
+    SlaStep,
+)
 from contracts.vocabulary import RunOutcome, ScanStatus
 from contracts.vulnerabilities import (
     AccountSync,
@@ -58,6 +66,7 @@ from runtime.settings import Settings
 from tests.support.waiting import until
 from worker import Registration, build_workers
 from workflows.data_sync_watchdog import DataSyncWatchdog
+from workflows.due_dates import DueDates
 from workflows.expiry_sweep import ExpirySweep
 from workflows.import_merge import ImportMerge
 from workflows.job_run import JobRun
@@ -65,8 +74,8 @@ from workflows.sla_check import SlaCheck
 from workflows.vulnerability_sync import VulnerabilitySync
 from workflows.vulnerability_sync_all import VulnerabilitySyncAll
 
-WORKFLOWS = (ImportMerge, VulnerabilitySync, VulnerabilitySyncAll, SlaCheck, ExpirySweep,
-             DataSyncWatchdog, JobRun)  # fmt: skip
+WORKFLOWS = (ImportMerge, VulnerabilitySync, VulnerabilitySyncAll, SlaCheck, DueDates,
+             ExpirySweep, DataSyncWatchdog, JobRun)  # fmt: skip
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -123,6 +132,11 @@ class ScriptedJobs:
         return SlaDone(counts={"breached": self.noticed.pop(0)})
 
     @activity.defn
+    async def redate(self, step: DueDatesStep) -> DueDatesDone:
+        place = None if step.after else DueDatesPlace(team_id=self.teams[0])
+        return DueDatesDone(changed=2, after=place)
+
+    @activity.defn
     async def start_due_items(self, batch: SweepBatch) -> SweepDone:
         return SweepDone(started=self.started.pop(0))
 
@@ -168,8 +182,8 @@ async def working(client: Client, script: ScriptedJobs) -> AsyncIterator[None]:
              script.plan_accounts, script.sync_account],
         ),
         task_queues.MAINTENANCE: Registration(
-            [SlaCheck, ExpirySweep, DataSyncWatchdog],
-            [script.check_sla, script.start_due_items,
+            [SlaCheck, DueDates, ExpirySweep, DataSyncWatchdog],
+            [script.check_sla, script.redate, script.start_due_items,
              *(_watch(script, name) for name in WATCHES)],
         ),
     }  # fmt: skip
@@ -222,6 +236,12 @@ async def sla_check(client: Client, script: ScriptedJobs) -> Handle:
     """Two steps."""
     job = SlaCheckRequest()
     return await _start(client, SlaCheck, job, f"job/{uuid4()}", task_queues.MAINTENANCE)
+
+
+async def due_dates(client: Client, script: ScriptedJobs) -> Handle:
+    """Two steps."""
+    job = DueDatesRequest()
+    return await _start(client, DueDates, job, f"job/{uuid4()}", task_queues.MAINTENANCE)
 
 
 async def expiry_sweep(client: Client, script: ScriptedJobs) -> Handle:
@@ -283,6 +303,7 @@ RECORDINGS = {
         vulnerability_sync,
         vulnerability_sync_all,
         sla_check,
+        due_dates,
         expiry_sweep,
         data_sync_watchdog,
         job_run,

@@ -34,6 +34,7 @@ from runtime.workflow_sandbox import ContextFreeRunner
 from storage.database import Database
 from workflows.catalogue import JOBS, load
 from workflows.defaults import keep_defaults
+from workflows.due_dates import DueDates
 from workflows.import_merge import ImportMerge
 from workflows.job_run import JobRun
 from workflows.schedule_backfill import ScheduleBackfill
@@ -71,6 +72,7 @@ def registrations(
     upkeep = ScheduleUpkeepActivities(database, client, admission, endings)
     syncs = VulnerabilitySyncActivities(database)
     retention = RetentionActivities(database, settings.archive_directory)
+    sla = SlaActivities(database)
     scan_watch = ScanWatchActivities(database, client, settings)
     store_watch = StoreWatchActivities(database, client)
     jobs = {
@@ -108,13 +110,14 @@ def registrations(
             ],
         ),
         task_queues.MAINTENANCE: Registration(
-            jobs[task_queues.MAINTENANCE],
+            [*jobs[task_queues.MAINTENANCE], DueDates],
             [
                 upkeep.reconcile_schedules,
                 upkeep.record_missed_runs,
                 upkeep.end_lost_runs,
                 upkeep.start_due_items,
-                SlaActivities(database).check_sla,
+                sla.check_sla,
+                sla.redate,
                 retention.list_teams,
                 retention.delete_old,
                 scan_watch.watch_scans,

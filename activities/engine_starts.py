@@ -1,4 +1,4 @@
-"""Starting scans and runs of jobs by their ids, as the API and the workers that repair do."""
+"""Starting workflows by their ids, as the API and the workers that repair do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from temporalio.common import WorkflowIDConflictPolicy
 from activities import temporal_schedules
 from contracts.runs import RunRequest
 from contracts.scans import ScanRequest
+from contracts.sla import DueDatesRequest
 from contracts.vocabulary import ScanKind
 from runtime import search_attributes, task_queues
 
 CLOUD_SCAN: Final = "CloudScan"
 IMPORT_MERGE: Final = "ImportMerge"
+DUE_DATES: Final = "DueDates"
 """By name: importing the workflows would load every scanner. A test compares the names."""
 
 
@@ -40,6 +42,21 @@ async def start_scan(
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=search_attributes.of_account(team_id, account_id),
         static_summary=f"{'Import into' if is_import else 'Cloud scan of'} {account_name}",
+        rpc_timeout=rpc_timeout,
+    )
+
+
+async def start_due_dates(client: Client, team_id: UUID, *, rpc_timeout: timedelta) -> None:
+    """Give the team's vulnerabilities their due dates anew; what does so for an earlier policy is
+    stopped, since each of its steps may be repeated."""
+    await client.start_workflow(
+        DUE_DATES,
+        DueDatesRequest(team_id=team_id),
+        id=f"due-dates/{team_id}",
+        task_queue=task_queues.MAINTENANCE,
+        id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
+        search_attributes=search_attributes.of_schedule(team_id, None),
+        static_summary="Due dates of a new policy",
         rpc_timeout=rpc_timeout,
     )
 

@@ -39,10 +39,9 @@ ASKED_AT_ONCE: Final = 16
 SECOND_LOOK_SECONDS: Final = 5.0
 """What is being started or ended just now is settled by then."""
 
-RUNNING_SCANS: Final = (
-    f"WorkflowType IN ('{engine_starts.CLOUD_SCAN}', '{engine_starts.IMPORT_MERGE}')"
-    " AND ExecutionStatus = 'Running'"
-)
+RUNNING_SCANS: Final = "WorkflowId STARTS_WITH 'scan/' AND ExecutionStatus = 'Running'"
+"""Of whatever kind."""
+
 SILENT_AFTER: Final = timedelta(minutes=5)
 """A shard that fails is tried again after two minutes at most; without a heartbeat for longer than
 that it waits for a worker."""

@@ -1,11 +1,11 @@
-"""The step of an SLA check."""
+"""The steps of an SLA check, and of giving vulnerabilities the due dates of a new policy."""
 
 from __future__ import annotations
 
 from temporalio import activity
 
 from activities.progress import heartbeating
-from contracts.sla import SlaDone, SlaStep
+from contracts.sla import DueDatesDone, DueDatesStep, SlaDone, SlaStep
 from storage import mute_rules, sla_checks
 from storage.database import Database
 
@@ -24,3 +24,9 @@ class SlaActivities:
             return SlaDone(
                 counts=await sla_checks.check_step(session, at=step.at, limit=step.limit)
             )
+
+    @activity.defn
+    async def redate(self, step: DueDatesStep) -> DueDatesDone:
+        """Give some vulnerabilities the due dates that their team's policy says now."""
+        async with heartbeating(), self._database.transaction() as session:
+            return await sla_checks.redate_step(session, step)

@@ -93,7 +93,9 @@ class VulnerabilityQuery(CommaLists, VulnerabilityFilter):
     account_id: list[UUID] | None = Field(None, description="Accounts they are in.")
     owner: list[Word] | None = Field(None, description="Whose they are.")
     weakness: list[Word] | None = Field(None, description="Checks or CVEs.")
-    q: Search | None = Field(None, description="Text in weakness, title or resource.")
+    q: Search | None = Field(
+        None, description="Text in the weakness or its title, or words of the resource."
+    )
 
     def filter(self) -> VulnerabilityFilter:
         """The contract alone, without what only the query string has."""

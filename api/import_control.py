@@ -102,6 +102,7 @@ async def _finish(
             scan_id,
             texts=list(reading.texts.values()),
             rows=reading.rows,
+            gone=reading.gone,
             size=reading.size,
             sha256=digest,
             is_complete=is_complete,
@@ -122,7 +123,7 @@ class _Reading:
         self.account = account
         self.scan_id = scan_id
         self.digest = hashlib.sha256()
-        self.size = self.rows = 0
+        self.size = self.rows = self.gone = 0
         self.texts: dict[str, CheckText] = {}
         self._records = JsonRecords()
         self._batch: list[ObservedFinding] = []
@@ -166,6 +167,7 @@ class _Reading:
                 f"account {self.account.uid}."
             )
         if reported.is_gone:
+            self.gone += 1
             return
         finding = reported.finding
         if finding.check_id not in self.texts:

@@ -1,8 +1,8 @@
-"""The memory and time of the API while it reads a large file of findings.
+"""The memory and time of importing a large file of findings.
 
-`python -m benchmarks.import_file --megabytes 100` starts a PostgreSQL and the API as a process of
-its own, sends a file that is made on the fly, and prints the peak of that process's memory above
-what it held before. No Temporal: what is measured ends when the file is staged.
+`python -m benchmarks.import_file --megabytes 100` starts a PostgreSQL and the API as processes of
+their own, sends a file that is made on the fly, and merges it as a worker does. It prints the peak
+memory of the API, and that of the API and PostgreSQL together (PSS). There is no Temporal.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from uuid import UUID, uuid4
 import httpx
 import psutil
 
+from benchmarks.process_tree import Sampling, Usage
 from contracts.accounts import EnvironmentCredentials, NewAccount
 from contracts.keys import NewKey
+from contracts.scans import FindingCounts
 from contracts.vocabulary import Provider, Role
 from runtime.embedded.postgres import database_url, running_postgres
-from storage import accounts, keys
+from storage import accounts, imports, keys, scan_state
 from storage.bootstrap import migrate
 from storage.database import Database
+from storage.merge import merge_shard
 from tests.support.ports import free_ports
 
 ACCOUNT = "123456789012"
@@ -47,6 +50,15 @@ class Read(NamedTuple):
     seconds: float
     memory_before: int
     memory_peak: int
+
+
+class Measured(NamedTuple):
+    """Reading and merging a file, and all memory that both took."""
+
+    read: Read
+    merge_seconds: float
+    counts: FindingCounts
+    usage: Usage
 
 
 def record(number: int) -> bytes:
@@ -95,7 +107,7 @@ def most_memory(pid: int) -> int:
 async def read_file(url: str, key: str, account_id: UUID, pid: int, size: int) -> Read:
     """Import a file of this size, watching the memory of the process that reads it."""
     headers = {"Authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(base_url=f"{url}/api/v1/", headers=headers, timeout=300) as caller:
+    async with httpx.AsyncClient(base_url=f"{url}/api/v1/", headers=headers, timeout=600) as caller:
         await caller.post("imports", params={"account_id": str(account_id)}, content=b"[]")
         before = psutil.Process(pid).memory_info().rss
         started = time.perf_counter()
@@ -109,7 +121,7 @@ async def read_file(url: str, key: str, account_id: UUID, pid: int, size: int) -
     return Read(scan, size, seconds, before, peak)
 
 
-async def _measured(megabytes: int) -> Read:
+async def _measured(megabytes: int) -> Measured:
     with tempfile.TemporaryDirectory() as directory:
         data_dir = Path(directory)
         async with running_postgres(data_dir):
@@ -125,12 +137,28 @@ async def _measured(megabytes: int) -> Read:
             try:
                 key, account_id = await _arranged(url)
                 await _until_it_answers(port)
-                return await read_file(
-                    f"http://127.0.0.1:{port}", key, account_id, process.pid, megabytes * 1_000_000
-                )
+                with Sampling([child.pid for child in psutil.Process().children()]) as sampling:
+                    read = await read_file(
+                        f"http://127.0.0.1:{port}", key, account_id, process.pid,
+                        megabytes * 1_000_000,
+                    )  # fmt: skip
+                    seconds, counts = await _merge(url, UUID(read.scan["id"]))
+                return Measured(read, seconds, counts, sampling.usage)
             finally:
                 process.terminate()
                 await process.wait()
+
+
+async def _merge(url: str, scan_id: UUID) -> tuple[float, FindingCounts]:
+    database = Database.open(url, pool_size=2)
+    now, started = datetime.now(UTC), time.perf_counter()
+    async with database.transaction() as session:
+        await scan_state.claim_account(session, scan_id, at=now)
+    async with database.transaction() as session:
+        counts = await merge_shard(session, scan_id, imports.KEY, at=now)
+    seconds = time.perf_counter() - started
+    await database.close()
+    return seconds, counts
 
 
 async def _arranged(url: str) -> tuple[str, UUID]:
@@ -163,14 +191,17 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=100)
-    read = asyncio.run(_measured(parser.parse_args().megabytes))
-    rows = read.scan["notes"][0] if read.scan["notes"] else read.scan["error"]
-    print(f"{rows}")
+    measured = asyncio.run(_measured(parser.parse_args().megabytes))
+    read, usage = measured.read, measured.usage
+    print(f"{read.scan['notes'][0] if read.scan['notes'] else read.scan['error']}")
     print(
         f"read and staged in {read.seconds:.1f} s, {read.size / 1e6 / read.seconds:.1f} MB/s; "
         f"memory of the API before {read.memory_before / 1e6:.0f} MB, "
         f"peak {read.memory_peak / 1e6:.0f} MB"
     )
+    print(f"merged in {measured.merge_seconds:.1f} s: {measured.counts.new:,} new")
+    parts = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in usage.peak_by_name.items())
+    print(f"peak of API and PostgreSQL together {usage.peak / 1e6:.0f} MB (PSS): {parts}")
 
 
 if __name__ == "__main__":

@@ -66,3 +66,37 @@ class SlaCheckRequest(Contract):
     """Check due dates and acceptances; the counts carry on from the histories before."""
 
     counts: dict[str, int] = Field(default_factory=dict)
+
+
+class DueDatesPlace(Contract):
+    """Up to which vulnerability due dates were compared, in the order of their severity and id."""
+
+    team_id: UUID
+    severity: Severity = Severity.INFORMATIONAL
+    id: UUID = UUID(int=0)
+
+
+class DueDatesRequest(Contract):
+    """Give vulnerabilities the due dates of their team's policy: of one team, or of all.
+
+    The rest carries on from the histories before.
+    """
+
+    team_id: UUID | None = None
+    after: DueDatesPlace | None = None
+    changed: int = 0
+
+
+class DueDatesStep(Contract):
+    """One bounded step of that."""
+
+    team_id: UUID | None
+    after: DueDatesPlace | None
+    limit: int
+
+
+class DueDatesDone(Contract):
+    """How many due dates a step changed, and where the next one begins; None: nothing is left."""
+
+    changed: int
+    after: DueDatesPlace | None

@@ -215,6 +215,9 @@ def _all(*conditions: str) -> str:
 
 def tsquery(q: str) -> str:
     """Resources that have every word of `q`, or a word that begins so; empty without any word."""
+    parts = q.lower().split(":", 5)
+    if parts[0] == "arn" and parts[5:] not in ([], [""]):  # of which the words are those at its end
+        q = parts[5]
     words = q.lower().translate(str.maketrans(_SEPARATORS, " " * len(_SEPARATORS))).split()
     quoted = (word.replace("\\", r"\\").replace("'", "''") for word in words)
     return " & ".join(f"'{word}':*" for word in quoted)

@@ -127,6 +127,7 @@ async def finish_reading(
     *,
     texts: Sequence[CheckText],
     rows: int,
+    gone: int = 0,
     size: int,
     sha256: bytes,
     is_complete: bool,
@@ -168,6 +169,8 @@ async def finish_reading(
         f"Imported from a file of {rows:,} findings, {size:,} bytes, SHA-256 {sha256.hex()}. "
         f"It {what} what the file lacks."
     )
+    if gone:
+        note += f" {gone:,} more were left out: their resources are gone."
     await scan_state.write_plan(session, scan_id, [], notes=[note])
     await scan_state.set_waiting(session, scan_id, None)
     # It waits for a worker only from now on.

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Page
-from contracts.sla import Notice, SlaPolicy
+from contracts.sla import DueDatesDone, DueDatesPlace, DueDatesStep, Notice, SlaPolicy
 from contracts.vocabulary import NoticeKind
 from storage import cursors, sla
 from storage.decisions import record, recorded, reopen
@@ -24,15 +24,30 @@ from storage.vulnerability_tables import NoticeRow, SlaPolicyRow, VulnerabilityR
 WHO: Final = "sla_check"
 EXPIRED: Final = "The acceptance has expired."
 
+_DUE_AT: Final = sla.due_sql(
+    "vulnerability.status", "vulnerability.severity", "vulnerability.clock_started_at"
+)
 _REDATE: Final = text(f"""
-    UPDATE vulnerability SET due_at = wanted.due_at
-    FROM (
-        SELECT id, {sla.due_sql("status", "severity", "clock_started_at")} AS due_at
-        FROM vulnerability
-        WHERE team_id = :team_id AND status IN ('open', 'in_progress')
-    ) AS wanted
-    WHERE vulnerability.id = wanted.id AND vulnerability.due_at IS DISTINCT FROM wanted.due_at
+    WITH page AS MATERIALIZED (
+        SELECT severity, id FROM vulnerability
+        WHERE team_id = :team_id AND (severity, id) > (CAST(:severity AS severity), :id)
+        ORDER BY severity, id LIMIT :limit
+    ), moved AS (
+        UPDATE vulnerability SET due_at = {_DUE_AT}
+        FROM page
+        WHERE vulnerability.id = page.id AND vulnerability.status IN ('open', 'in_progress')
+          AND vulnerability.due_at IS DISTINCT FROM {_DUE_AT}
+        RETURNING 1
+    )
+    SELECT severity, id, (SELECT count(*) FROM page) AS seen,
+           (SELECT count(*) FROM moved) AS changed
+    FROM page ORDER BY severity DESC, id DESC LIMIT 1
 """)  # noqa: S608 (our own names)
+_WITH_POLICY: Final = text("""
+    SELECT team_id FROM sla_policy
+    WHERE team_id > coalesce(CAST(:after AS uuid), CAST(:least AS uuid))
+    ORDER BY team_id LIMIT 1
+""")
 
 _DUE: Final = {
     NoticeKind.BREACHED: "vulnerability.due_at <= :at",
@@ -56,7 +71,7 @@ _NOTICE: Final = """
 async def save_policy(
     session: AsyncSession, team_id: UUID, policy: SlaPolicy, *, who: str, at: datetime
 ) -> SlaPolicy:
-    """Keep the team's policy, and give everything that somebody has to act on its new due date."""
+    """Keep the team's policy; `redate_step` gives what somebody has to act on its new due date."""
     values = {
         "days": policy.days.model_dump(),
         "restart_on_reopen": policy.restart_on_reopen,
@@ -68,8 +83,38 @@ async def save_policy(
         .values(team_id=team_id, **values)
         .on_conflict_do_update(index_elements=["team_id"], set_=values)
     )
-    await session.execute(_REDATE, {"team_id": team_id, **sla.parameters(policy)})
     return await sla.load_policy(session, team_id)
+
+
+async def redate_step(session: AsyncSession, step: DueDatesStep) -> DueDatesDone:
+    """Compare the due dates of so many vulnerabilities with their team's policy, and correct them.
+
+    A team that never had a policy of its own has nothing to correct.
+    """
+    place = step.after
+    if place is None and step.team_id is not None:
+        place = DueDatesPlace(team_id=step.team_id)
+    place = place or await _next_team(session, None)
+    if place is None:
+        return DueDatesDone(changed=0, after=None)
+    policy = await sla.load_policy(session, place.team_id)
+    values = {**place.model_dump(mode="python"), "limit": step.limit, **sla.parameters(policy)}
+    did = (
+        await session.execute(_REDATE, values | {"severity": place.severity.value})
+    ).one_or_none()
+    if did is not None and did.seen == step.limit:
+        after = DueDatesPlace(team_id=place.team_id, severity=did.severity, id=did.id)
+        return DueDatesDone(changed=did.changed, after=after)
+    return DueDatesDone(
+        changed=0 if did is None else did.changed,
+        after=None if step.team_id is not None else await _next_team(session, place.team_id),
+    )
+
+
+async def _next_team(session: AsyncSession, after: UUID | None) -> DueDatesPlace | None:
+    values = {"after": after, "least": UUID(int=0)}
+    team_id = await session.scalar(_WITH_POLICY, values)
+    return None if team_id is None else DueDatesPlace(team_id=team_id)
 
 
 async def check_step(session: AsyncSession, *, at: datetime, limit: int) -> dict[str, int]:

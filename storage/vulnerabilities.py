@@ -23,6 +23,7 @@ from contracts.vulnerabilities import (
 )
 from storage import cursors
 from storage.sla import CONDITIONS, sla_state
+from storage.vulnerability_search import search
 from storage.vulnerability_tables import OccurrenceRow, VulnerabilityEventRow
 
 _ARRAYS: Final = {"account_id": "uuid[]", "severity": "severity[]"}
@@ -46,8 +47,8 @@ async def list_vulnerabilities(
     limit: int,
     cursor: str | None = None,
 ) -> Page[Vulnerability]:
-    """Vulnerabilities that match, worst first; `q` is any part of weakness, title or resource."""
-    conditions, values = _conditions(team_id, filter, at)
+    """Vulnerabilities that match, worst first."""
+    conditions, values = await _conditions(session, team_id, filter, at)
     after = cursors.decode("vulnerabilities", cursor, [Severity, UUID])
     if after is not None:
         conditions += " AND (severity, vulnerability.id) < (CAST(:worst AS severity), :before)"
@@ -131,7 +132,7 @@ async def summarize_vulnerabilities(
     session: AsyncSession, team_id: UUID, filter: VulnerabilityFilter, *, at: datetime
 ) -> VulnerabilitySummary:
     """Counts of what `list_vulnerabilities` would list."""
-    conditions, values = _conditions(team_id, filter, at)
+    conditions, values = await _conditions(session, team_id, filter, at)
     state = " ".join(f"WHEN {sql} THEN '{name}'" for name, sql in CONDITIONS.items())
     rows = await session.execute(
         text(f"""
@@ -155,8 +156,8 @@ async def summarize_vulnerabilities(
     return VulnerabilitySummary(total=total, **counts)
 
 
-def _conditions(
-    team_id: UUID, filter: VulnerabilityFilter, at: datetime
+async def _conditions(
+    session: AsyncSession, team_id: UUID, filter: VulnerabilityFilter, at: datetime
 ) -> tuple[str, dict[str, Any]]:
     conditions = ["vulnerability.team_id = :team_id"]
     values: dict[str, Any] = {"team_id": team_id}
@@ -171,10 +172,9 @@ def _conditions(
         conditions.append(f"({states})")
         values["at"] = at
     if filter.q is not None:
-        conditions.append(
-            "strpos(lower(concat_ws(' ', weakness, title, resource_uid)), lower(:q)) > 0"
-        )
-        values["q"] = filter.q
+        found = await search(session, team_id, filter.q)
+        conditions.append(found.condition)
+        values |= found.values
     return " AND ".join(conditions), values
 
 

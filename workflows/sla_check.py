@@ -9,17 +9,27 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.sla_checks import SlaActivities
     from contracts.runs import JobSummary
-    from contracts.sla import SlaCheckRequest, SlaStep
+    from contracts.sla import DueDatesRequest, SlaCheckRequest, SlaStep
     from runtime import policies, task_queues
+    from workflows.due_dates import DueDates
 
 
 @workflow.defn
 class SlaCheck:
-    """In bounded steps, until nothing is left."""
+    """Due dates first, then notices: in bounded steps, until nothing is left."""
 
     @workflow.run
     async def run(self, request: SlaCheckRequest) -> JobSummary:
         counts = Counter(request.counts)
+        if not counts:  # else the history before has done that
+            redated = await workflow.execute_child_workflow(
+                DueDates.run,
+                DueDatesRequest(),
+                id=f"due-dates/{workflow.info().run_id}",
+                task_queue=task_queues.MAINTENANCE,
+                static_summary="Due dates of all teams",
+            )
+            counts.update(redated.counts)
         while True:
             done = await workflow.execute_activity_method(
                 SlaActivities.check_sla,

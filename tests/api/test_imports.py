@@ -126,6 +126,7 @@ async def test_what_our_own_scan_found_is_unchanged_by_its_export(
     ):
         scan = await imported(content, **options)
         assert found(scan) == (0, 0, 0, 7)
+        assert "1 more were left out" in scan["notes"][0]
     after = (await operator.get("findings")).json()
     seen = {"last_seen_at", "last_scan_id"}  # a complete import has seen them again
     assert [{k: v for k, v in item.items() if k not in seen} for item in after["items"]] == [

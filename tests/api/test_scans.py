@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from activities import engine_starts
@@ -18,6 +19,7 @@ from api import engine, examples, scan_control
 from contracts.findings import CheckText
 from contracts.scans import ScanEnd
 from contracts.vocabulary import Provider, Role, ScanStatus, Severity
+from runtime import search_attributes
 from storage import scan_state
 from storage.checks import upsert_checks
 from storage.database import Database
@@ -93,6 +95,41 @@ async def test_a_scan_runs_from_start_to_end(
     assert {task["status"] for task in tasks} == {"completed"}
     listed = (await operator.get("scans?status=completed&kind=cloud&trigger=manual")).json()
     assert listed["items"] == [ended]
+
+
+async def test_a_scan_whose_row_is_not_committed_starts_no_workflow(
+    operator: httpx.AsyncClient, account: dict[str, Any], database: Database, namespace: Client
+) -> None:
+    """Publish before commit: the row is there, and its transaction fails at the very end."""
+    refuse = f"refuse_{uuid4().hex}"
+    async with database.transaction() as session:
+        await session.execute(
+            text(
+                f"CREATE FUNCTION {refuse}() RETURNS trigger LANGUAGE plpgsql"
+                " AS $$ BEGIN RAISE EXCEPTION 'not committed'; END $$"
+            )
+        )
+        await session.execute(
+            text(
+                f"CREATE CONSTRAINT TRIGGER {refuse} AFTER INSERT ON scan"
+                " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+                f" WHEN (NEW.account_id = '{account['id']}') EXECUTE FUNCTION {refuse}()"
+            )
+        )
+    refused = await operator.post("scans", json={"account_id": account["id"]})
+    assert refused.status_code == 500
+    async with database.transaction() as session:
+        await session.execute(text(f"DROP FUNCTION {refuse} CASCADE"))
+    assert (await operator.get("scans")).json()["items"] == []
+
+    scan = await start(operator, account)
+
+    of_account = f"{search_attributes.ACCOUNT.name} = '{account['id']}'"
+    async with asyncio.timeout(60):
+        while not [each async for each in namespace.list_workflows(of_account)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    listed = [each.id async for each in namespace.list_workflows(of_account)]
+    assert listed == [scan["workflow_id"]]
 
 
 async def test_the_same_idempotency_key_returns_the_same_scan(

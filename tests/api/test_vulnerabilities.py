@@ -10,6 +10,7 @@ import pytest
 
 from contracts.vocabulary import FindingStatus, Role
 from contracts.vulnerabilities import AccountSync
+from storage import vulnerability_search
 from storage.database import Database
 from storage.vulnerability_sync import sync_account
 from tests.api.conftest import Caller, Team
@@ -68,6 +69,11 @@ async def test_vulnerabilities_are_listed_worst_first_in_pages(
         ("status=open", 4),
         ("status=closed,accepted", 0),
         ("q=ALICE", 1),
+        ("q=vol", 1),
+        ("q=arn:aws:iam:::bob", 1),
+        ("q=are not pub", 1),
+        ("q=_user_", 2),
+        ("q=user alice", 0),
         ("q=%25", 0),
         ("owner=nobody", 0),
         ("sla=on_track,due_soon", 4),
@@ -82,6 +88,15 @@ async def test_filters_narrow_lists_and_summaries_alike(
     counted = (await viewer.get(f"vulnerabilities/summary?{query}")).json()
     assert len(listed["items"]) == counted["total"] == count
     assert sum(counted["severity"].values()) == count
+
+
+async def test_words_that_most_resources_have_find_them_all_the_same(
+    viewer: httpx.AsyncClient, account: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vulnerability_search, "FEW_RESOURCES", 0)
+    for q, count in (("alice", 1), ("vol 1", 1), ("VOL", 1), ("encr", 1), ("nobody", 0)):
+        listed = (await viewer.get(f"vulnerabilities?q={q}")).json()
+        assert len(listed["items"]) == count, q
 
 
 async def test_a_filter_that_does_not_exist_is_refused(viewer: httpx.AsyncClient) -> None:

@@ -50,7 +50,7 @@ async def test_an_accepted_risk_leaves_the_open_findings_and_stays_visible(lab: 
 
 
 @pytest.mark.parametrize("action", ["accept", "false_positive"])
-async def test_facts_10_no_scan_overrides_a_decision(lab: Lab, action: str) -> None:
+async def test_no_scan_overrides_a_decision(lab: Lab, action: str) -> None:
     await lab.scan([observed("a")])
     await sync(lab)
     (found,) = await listed(lab)

@@ -319,9 +319,19 @@ async def test_any_text_a_scanner_finds_is_stored(lab: Lab, odd: str) -> None:
     assert odd.replace("\0", "").replace("\ud83d", "?") in stored
 
 
-async def test_uids_that_are_the_same_only_at_their_beginning_are_two_findings(lab: Lab) -> None:
+async def test_ids_that_collide_by_name_or_differ_only_after_300_characters_are_two_findings(
+    lab: Lab,
+) -> None:
     long = "x" * 5000
-    assert await lab.scan([observed(long + "1"), observed(long + "2")]) == FindingCounts(new=2)
+    rows = [
+        *[observed(f"{long}{n}", name="assets") for n in range(2)],
+        *[observed(f"{long[:300]}{n}", name="assets") for n in range(2)],
+        *[observed("assets", region=region) for region in ("eu-west-1", "us-east-1")],
+        *[observed("assets", check_id=check) for check in ("s3_public_x", "s3_public-x")],
+    ]
+    assert await lab.scan(rows) == FindingCounts(new=len(rows))
+    assert len({each.id for each in await lab.list()}) == len(rows)
+    assert await lab.scan(rows) == FindingCounts(unchanged=len(rows))
 
 
 async def test_a_shard_of_many_rows_merges_as_one_of_few_does(lab: Lab) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts.sla import SlaDays, SlaPolicy
+from contracts.sla import DueDatesStep, SlaDays, SlaPolicy
 from contracts.vocabulary import NoticeKind, Severity, SlaState, VulnerabilityStatus
 from storage import sla, sla_checks
 from storage.database import Database
@@ -44,13 +44,20 @@ async def notices(lab: Lab) -> list[tuple[str, datetime, datetime]]:
 
 
 async def set_policy(lab: Lab, *, restart: bool = True, **days: int | None) -> None:
-    """Change the team's policy."""
+    """Change the team's policy, and with it the due dates, three vulnerabilities at a time."""
     policy = SlaPolicy(days=SlaDays(**days), restart_on_reopen=restart)
     async with lab.database.transaction() as session:
         saved = await sla_checks.save_policy(
             session, lab.team_id, policy, who="alice", at=lab.clock.now
         )
     assert saved == policy
+    step = DueDatesStep(team_id=lab.team_id, after=None, limit=3)
+    while True:
+        async with lab.database.transaction() as session:
+            done = await sla_checks.redate_step(session, step)
+        if done.after is None:
+            return
+        step = step.model_copy(update={"after": done.after})
 
 
 def mornings(start: datetime, days: int) -> Iterator[datetime]:

@@ -47,7 +47,15 @@ from contracts.scans import (
     ScanSummary,
     ShardBatch,
 )
-from contracts.sla import SlaCheckRequest, SlaDone, SlaStep
+from contracts.sla import (
+    DueDatesDone,
+    DueDatesPlace,
+    DueDatesRequest,
+    DueDatesStep,
+    SlaCheckRequest,
+    SlaDone,
+    SlaStep,
+)
 from contracts.vocabulary import RunOutcome, ScanStatus
 from contracts.vulnerabilities import (
     AccountSync,
@@ -65,6 +73,7 @@ from runtime.settings import Settings
 from tests.support.waiting import until
 from worker import Registration, build_workers
 from workflows.data_sync_watchdog import DataSyncWatchdog
+from workflows.due_dates import DueDates
 from workflows.expiry_sweep import ExpirySweep
 from workflows.import_merge import ImportMerge
 from workflows.job_run import JobRun
@@ -73,8 +82,8 @@ from workflows.sla_check import SlaCheck
 from workflows.vulnerability_sync import VulnerabilitySync
 from workflows.vulnerability_sync_all import VulnerabilitySyncAll
 
-WORKFLOWS = (ImportMerge, VulnerabilitySync, VulnerabilitySyncAll, SlaCheck, ExpirySweep,
-             DataSyncWatchdog, JobRun, RetentionCycle)  # fmt: skip
+WORKFLOWS = (ImportMerge, VulnerabilitySync, VulnerabilitySyncAll, SlaCheck, DueDates,
+             ExpirySweep, DataSyncWatchdog, JobRun, RetentionCycle)  # fmt: skip
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -131,6 +140,11 @@ class ScriptedJobs:
         return SlaDone(counts={"breached": self.noticed.pop(0)})
 
     @activity.defn
+    async def redate(self, step: DueDatesStep) -> DueDatesDone:
+        place = None if step.after else DueDatesPlace(team_id=self.teams[0])
+        return DueDatesDone(changed=2, after=place)
+
+    @activity.defn
     async def start_due_items(self, batch: SweepBatch) -> SweepDone:
         return SweepDone(started=self.started.pop(0))
 
@@ -185,8 +199,9 @@ async def working(client: Client, script: ScriptedJobs) -> AsyncIterator[None]:
              script.plan_accounts, script.sync_account],
         ),
         task_queues.MAINTENANCE: Registration(
-            [SlaCheck, ExpirySweep, DataSyncWatchdog, RetentionCycle],
-            [script.check_sla, script.start_due_items, script.list_teams, script.delete_old,
+            [SlaCheck, DueDates, ExpirySweep, DataSyncWatchdog, RetentionCycle],
+            [script.check_sla, script.redate, script.start_due_items, script.list_teams,
+             script.delete_old,
              *(_watch(script, name) for name in WATCHES)],
         ),
     }  # fmt: skip
@@ -239,6 +254,12 @@ async def sla_check(client: Client, script: ScriptedJobs) -> Handle:
     """Two steps."""
     job = SlaCheckRequest()
     return await _start(client, SlaCheck, job, f"job/{uuid4()}", task_queues.MAINTENANCE)
+
+
+async def due_dates(client: Client, script: ScriptedJobs) -> Handle:
+    """Two steps."""
+    job = DueDatesRequest()
+    return await _start(client, DueDates, job, f"job/{uuid4()}", task_queues.MAINTENANCE)
 
 
 async def expiry_sweep(client: Client, script: ScriptedJobs) -> Handle:
@@ -306,6 +327,7 @@ RECORDINGS = {
         vulnerability_sync,
         vulnerability_sync_all,
         sla_check,
+        due_dates,
         expiry_sweep,
         data_sync_watchdog,
         retention_cycle,

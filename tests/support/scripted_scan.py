@@ -139,7 +139,9 @@ class ScriptedScan:
 
 
 @asynccontextmanager
-async def working(client: Client, script: ScriptedScan) -> AsyncIterator[None]:
+async def working(
+    client: Client, script: ScriptedScan, *, slots: int | None = None
+) -> AsyncIterator[None]:
     """Workers with the product's own options that follow the script."""
     table = {
         task_queues.SCANS: Registration(
@@ -157,7 +159,8 @@ async def working(client: Client, script: ScriptedScan) -> AsyncIterator[None]:
         task_queues.SYNC: Registration([], [script.merge_shards]),
     }
     async with AsyncExitStack() as workers:
-        for worker in build_workers(client, table, Settings(compliance_slots=8), tuple(table)):
+        settings = Settings(compliance_slots=8)
+        for worker in build_workers(client, table, settings, tuple(table), slots):
             await workers.enter_async_context(worker)
         yield
 

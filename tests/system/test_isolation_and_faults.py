@@ -34,9 +34,11 @@ async def proxied(
     return account, await system.verdicts(account)
 
 
-async def test_two_accounts_scanned_at_once_have_disjoint_correct_results(
+async def test_a_second_scan_on_the_same_worker_never_reports_the_results_of_the_first_account(
     system: System, acme: RunningCloud, credentials: Row, name: str
 ) -> None:
+    """Neither one after the other nor at once."""
+    workers = {each: pid for each, pid in system.stack.pids.items() if each.startswith("worker")}
     role = {"kind": "role", "role_arn": cloud.SANDBOX_ROLE, "source": credentials}
     pairs = {
         cloud.PRODUCTION: (f"{name}-production", credentials),
@@ -59,6 +61,7 @@ async def test_two_accounts_scanned_at_once_have_disjoint_correct_results(
     assert [scan["status"] for scan in scans] == ["completed", "completed"]
     together = {uid: await system.verdicts(account) for uid, account in accounts.items()}
     assert together == alone
+    assert workers.items() <= system.stack.pids.items()
     for uid, account in accounts.items():
         rows = await system.all("findings", account_id=account)
         assert {row["account_uid"] for row in rows} == {uid}

@@ -156,6 +156,21 @@ async def test_a_scan_that_waits_begins_when_the_one_before_it_ends(temporal: Cl
     assert script.count()["begin"] == 2
 
 
+async def test_scans_that_wait_take_no_slot_from_those_that_run(temporal: Client) -> None:
+    script = ScriptedScan(discovery=1, compliance=2)
+    script.busy = ["Another scan of this account is running."] * 5
+    async with working(temporal, script, slots=1):
+        waiting = []
+        for number in range(5):
+            waiting.append(await start(temporal))
+            await until(lambda done=number: script.count()["begin"] == done + 1)
+        summary = await (await start(temporal)).result()
+        for scan in waiting:
+            await scan.terminate()
+
+    assert summary.status is ScanStatus.COMPLETED
+
+
 async def test_an_ending_scan_wakes_the_one_that_waits(temporal: Client) -> None:
     script = ScriptedScan(discovery=0, compliance=1)
     script.busy = ["Scan 1 of this account is running."]

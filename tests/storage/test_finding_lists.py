@@ -137,10 +137,23 @@ def filters(found: list[Finding], middle: datetime) -> list[FindingFilter]:
 
 STRATEGIES: dict[str, dict[str, float]] = {
     "as it decides": {},
-    "always walk": {"FEW": 0, "FEW_COUNTS": 1, "WALKED": 1000},
-    "walk a little, then fetch": {"FEW": 0, "WALKED": 0.1},
-    "walk a little, then few": {"FEW": 0, "WALKED": 0.1, "FEWER_THAN_WALKED_TO": 10},
-    "walk a little, then on": {"FEW": 0, "WALKED": 0.1, "FEWER_THAN_WALKED_TO": -1},
+    "always walk": {"FEW": 0, "FEW_LOOSELY": 0, "FEW_COUNTS": 1, "WALKED": 1000},
+    "always walk to places": {"FEW": 0, "FEW_LOOSELY": 0, "WALKED": 1000},
+    "walk a little, then fetch": {"FEW": 0, "FEW_LOOSELY": 0, "WALKED": 0.1, "FOR_ONE": 0},
+    "walk a little, then few": {
+        "FEW": 0,
+        "FEW_LOOSELY": 0,
+        "WALKED": 0.1,
+        "FOR_ONE": 0,
+        "FEWER_THAN_WALKED_TO": 10,
+    },
+    "walk a little, then on": {
+        "FEW": 0,
+        "FEW_LOOSELY": 0,
+        "WALKED": 0.1,
+        "FOR_ONE": 0,
+        "FEWER_THAN_WALKED_TO": -1,
+    },
 }
 
 

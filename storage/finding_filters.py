@@ -193,15 +193,18 @@ def joined(filter: FindingFilter) -> str:
     return PLACE if any(getattr(filter, name) is not None for name in OF_PLACE) else ""
 
 
-def on_findings(filter: FindingFilter, *, besides: str = "") -> str:
-    """Condition for shown findings of the team, with `joined` beside them.
+def without(filter: FindingFilter, name: str) -> FindingFilter:
+    """What candidates of one loose filter have yet to match; those of a scan are of its account."""
+    matched = {name: None, "account_id": None} if name == "scan_id" else {name: None}
+    return filter.model_copy(update=matched)
 
-    Candidates that one loose filter found need not be asked again whether it matches: `besides`.
-    """
+
+def on_findings(filter: FindingFilter) -> str:
+    """Condition for shown findings of the team, with `joined` beside them."""
     return _all(
         "true",
         *_equal(filter, "place", "finding"),
-        *(_OF_INDEX[name] for name in loose(filter) if name != besides),
+        *(_OF_INDEX[name] for name in loose(filter)),
     )
 
 

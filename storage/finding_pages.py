@@ -285,10 +285,13 @@ class _Pages:
             most = few // OF_A_RESOURCE
             if (await self._run(filters.SUBJECTS, most=most))[0].n > most:
                 return None
+        rest = filters.without(self._filter, name)
         only = filters.OF_SEVERITY if of_severity else ""
         sql = _FEW.replace("{candidates}", filters.candidates(name)).replace("{of_severity}", only)
         rows = await self._run(
-            sql.replace("{matching}", filters.on_findings(self._filter, besides=name)),
+            sql.replace("{joined}", filters.joined(rest)).replace(
+                "{matching}", filters.on_findings(rest)
+            ),
             few=few, worst=after.severity.value, before=after.id, needed=needed,
         )  # fmt: skip
         if rows[0].n > few:

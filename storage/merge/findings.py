@@ -135,7 +135,9 @@ APPLY = """
             END
         FROM difference AS now LEFT JOIN staged AS seen USING (identity)
         WHERE finding.id = now.finding_id
-          AND finding.id = ANY(ARRAY(SELECT finding_id FROM difference))
+          AND finding.id = ANY(ARRAY(
+              SELECT finding_id FROM difference WHERE finding_id IS NOT NULL
+          ))
         RETURNING
             new.id, now.is_gone, old.gone_at IS NOT NULL AS was_gone,
             old.state AS old_state, new.state AS new_state,

@@ -129,9 +129,14 @@ _CANDIDATES: Final = {
         WHERE event.scan_id = :scan_id {{of_severity}}
     """,  # noqa: S608 (our own names)
     "first_seen_after": f"""
-        SELECT {_COLUMNS} FROM finding
-        WHERE finding.team_id = :team_id AND finding.first_seen_at > :first_seen_after
-              {{of_severity}}
+        SELECT {_COLUMNS}
+        FROM scan JOIN finding ON finding.first_scan_id = scan.id
+            AND finding.first_seen_at > :first_seen_after {{of_severity}}
+        -- A scan that had ended by then saw none; a day, as clocks of workers differ.
+        WHERE scan.team_id = :team_id AND (
+            scan.finished_at IS NULL
+            OR scan.finished_at >= CAST(:first_seen_after AS timestamptz) - interval '1 day'
+        )
     """,  # noqa: S608 (our own names)
 }
 

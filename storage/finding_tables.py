@@ -76,7 +76,6 @@ class FindingRow(Base):
             "coverage_id",
             postgresql_where=text("state IN ('muted', 'accepted')"),
         ),
-        Index("finding_time_idx", "team_id", "severity", "first_seen_at"),
         Index("finding_resource_idx", "resource_hash"),
         Index("finding_scan_idx", "first_scan_id", "severity"),
         Index(

@@ -233,3 +233,17 @@ async def test_a_scan_that_is_not_the_latest_lists_what_it_found(lab: Lab) -> No
     await lab.scan([observed("a"), observed("c")])
     assert {each.resource.name for each in await lab.list(scan_id=first)} == {"a", "b"}
     assert {each.resource.name for each in await lab.list(first_seen_after=later)} == {"c"}
+
+
+async def test_what_a_scan_saw_that_still_runs_is_counted_by_its_time(lab: Lab) -> None:
+    await lab.scan([observed("a")])
+    since = lab.clock.now
+    running = await lab.begin("shard")
+    await lab.stage(running, [observed("a"), observed("b")])
+    await lab.merge(running)
+    filter = FindingFilter(first_seen_after=since)
+    async with lab.database.transaction() as session:
+        assert (await findings.summarize_findings(session, lab.team_id, filter)).total == 1
+    await lab.end(running)
+    async with lab.database.transaction() as session:
+        assert (await findings.summarize_findings(session, lab.team_id, filter)).total == 1

@@ -57,9 +57,6 @@ ON CONFLICT (id) DO UPDATE SET
     resource_name = excluded.resource_name, resource_type = excluded.resource_type,
     detail = excluded.detail, last_seen_at = excluded.last_seen_at, scan_id = excluded.scan_id
 """
-WRITTEN = """
-SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'finding'
-"""
 
 
 def batches(number: int, rows: int) -> Iterator[list[ObservedFinding]]:
@@ -81,7 +78,6 @@ async def ours(url: str, number: int, rows: int) -> list[Figures]:
         at = datetime.now(UTC)
         target = await api_findings.begin_scan(database, team_id, account_id, at)
         began_at = await connection.fetchval("SELECT pg_current_wal_insert_lsn()")
-        written = await connection.fetchval(WRITTEN)
         staged, covered, seconds = 0, set(), 0.0
         async with database.copying() as c:
             for part in batches(number, rows):
@@ -94,7 +90,6 @@ async def ours(url: str, number: int, rows: int) -> list[Figures]:
         reported = time.perf_counter()
         counts = await api_findings.merge(database, target, at)
         merged = time.perf_counter()
-        await connection.execute("SELECT pg_stat_force_next_flush()")
         figures.append(
             {
                 "staging": seconds + reported - began,
@@ -104,7 +99,6 @@ async def ours(url: str, number: int, rows: int) -> list[Figures]:
                     await connection.fetchval("SELECT pg_current_wal_insert_lsn()"),
                 ],
                 "did": counts.model_dump(),
-                "written": await connection.fetchval(WRITTEN) - written,
             }
         )
         await api_findings.end_scan(database, target, at)
@@ -255,8 +249,6 @@ def show(rows: int, own: list[Figures], other: list[Figures] | None, touched: in
             line += f" {figures['wal_size'] / 1e6:8.1f} {other[again]['wal_size'] / 1e6:8.1f}"
         line += f" {f'{touched} bytes' if again else '':>11}"
         line += f" {own[0]['memory'] / 1e6:9.0f}"
-        if again and figures["written"]:
-            line += f"  WRITTEN: {figures['written']} rows of finding"
         print(line, flush=True)
 
 

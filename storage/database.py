@@ -30,6 +30,8 @@ SESSION_SETTINGS: Final = {
     "plan_cache_mode": "force_custom_plan",
     # Compiling a query of a few milliseconds costs more than running it.
     "jit": "off",
+    # Starting parallel workers takes longer than most of our queries.
+    "parallel_setup_cost": "10000",
 }
 
 REASONS: Final = {

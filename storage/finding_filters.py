@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,35 +37,53 @@ PLACE: Final = "JOIN check_coverage AS place ON place.id = finding.coverage_id"
 
 OF_SEVERITY: Final = "AND finding.severity = CAST(:worst AS severity)"
 
-_WHOLE: Final = "SELECT FROM finding AS whole WHERE whole.id = finding.id AND"
-"""Only `finding_worst_idx` is read for what no such condition asks of."""
-
 _LAST_COVERED: Final = (
     "(whole.gone_at IS NULL AND place.scan_id = :scan_id AND place.at >= whole.seen_at)"
 )
-_LOOSE: Final = {
-    "resource_uid": "finding.resource_hash IN"
-    " (SELECT hashtext(unnest(CAST(:resource_uid AS text[]))))"
-    f" AND EXISTS ({_WHOLE} whole.resource_uid = ANY(CAST(:resource_uid AS text[])))",
-    "q": f"""EXISTS (
-        SELECT FROM finding_subject AS subject
-        WHERE hashtext(subject.resource_uid) = finding.resource_hash
-          AND subject.team_id = :team_id AND subject.words @@ CAST(:q AS tsquery)
-          AND EXISTS (
-            {_WHOLE} whole.resource_uid = subject.resource_uid
-              AND whole.resource_name = subject.resource_name
-          )
-    )""",
-    "scan_id": f"""(
-        EXISTS ({_WHOLE} (
-            :scan_id IN (whole.first_scan_id, whole.seen_scan_id) OR {_LAST_COVERED}
-        )) OR EXISTS (
-            SELECT FROM finding_event AS event
-            WHERE event.finding_id = finding.id AND event.scan_id = :scan_id
-        )
-    )""",
-    "first_seen_after": "finding.first_seen_at > :first_seen_after",
-}
+
+
+def _loosely(whole: Callable[[str], str]) -> dict[str, str]:
+    """Conditions of the loose filters; `whole` asks one of what no index has."""
+    return {
+        "resource_uid": "finding.resource_hash IN"
+        " (SELECT hashtext(unnest(CAST(:resource_uid AS text[])))) AND "
+        + whole("whole.resource_uid = ANY(CAST(:resource_uid AS text[]))"),
+        "q": f"""EXISTS (
+            SELECT FROM finding_subject AS subject
+            WHERE hashtext(subject.resource_uid) = finding.resource_hash
+              AND subject.team_id = :team_id AND subject.words @@ CAST(:q AS tsquery)
+              AND {
+            whole(
+                "whole.resource_uid = subject.resource_uid"
+                " AND whole.resource_name = subject.resource_name"
+            )
+        }
+        )""",
+        "scan_id": f"""(
+            {whole(f":scan_id IN (whole.first_scan_id, whole.seen_scan_id) OR {_LAST_COVERED}")}
+            OR EXISTS (
+                SELECT FROM finding_event AS event
+                WHERE event.finding_id = finding.id AND event.scan_id = :scan_id
+            )
+        )""",
+        "first_seen_after": "finding.first_seen_at > :first_seen_after",
+    }
+
+
+_OF_INDEX: Final = _loosely(
+    lambda asked: f"EXISTS (SELECT FROM finding AS whole WHERE whole.id = finding.id AND ({asked}))"
+)
+"""Only `finding_worst_idx` is read for what no such condition asks of."""
+_OF_TABLE: Final = _loosely(lambda asked: f"({asked.replace('whole.', 'finding.')})")
+LOOSELY_MATCHED: Final = ", ".join(
+    f"finding.{name}"
+    for name in (
+        *("id", "coverage_id", "resource_hash", "first_seen_at", "gone_at", "seen_at"),
+        *("first_scan_id", "seen_scan_id", "resource_uid", "resource_name"),
+    )
+)
+"""What the conditions for `on_counted` ask of."""
+
 SUBJECTS: Final = """
     SELECT count(*) AS n FROM (
         SELECT FROM finding_subject
@@ -110,9 +129,14 @@ _CANDIDATES: Final = {
         WHERE event.scan_id = :scan_id {{of_severity}}
     """,  # noqa: S608 (our own names)
     "first_seen_after": f"""
-        SELECT {_COLUMNS} FROM finding
-        WHERE finding.team_id = :team_id AND finding.first_seen_at > :first_seen_after
-              {{of_severity}}
+        SELECT {_COLUMNS}
+        FROM scan JOIN finding ON finding.first_scan_id = scan.id
+            AND finding.first_seen_at > :first_seen_after {{of_severity}}
+        -- A scan that had ended by then saw none; a day, as clocks of workers differ.
+        WHERE scan.team_id = :team_id AND (
+            scan.finished_at IS NULL
+            OR scan.finished_at >= CAST(:first_seen_after AS timestamptz) - interval '1 day'
+        )
     """,  # noqa: S608 (our own names)
 }
 
@@ -174,21 +198,33 @@ def joined(filter: FindingFilter) -> str:
     return PLACE if any(getattr(filter, name) is not None for name in OF_PLACE) else ""
 
 
-def on_findings(filter: FindingFilter, *, besides: str = "") -> str:
-    """Condition for shown findings of the team, with `joined` beside them.
+def without(filter: FindingFilter, name: str) -> FindingFilter:
+    """What candidates of one loose filter have yet to match; those of a scan are of its account."""
+    matched = {name: None, "account_id": None} if name == "scan_id" else {name: None}
+    return filter.model_copy(update=matched)
 
-    Candidates that one loose filter found need not be asked again whether it matches: `besides`.
-    """
+
+def on_findings(filter: FindingFilter) -> str:
+    """Condition for shown findings of the team, with `joined` beside them."""
     return _all(
         "true",
         *_equal(filter, "place", "finding"),
-        *(_LOOSE[name] for name in loose(filter) if name != besides),
+        *(_OF_INDEX[name] for name in loose(filter)),
+    )
+
+
+def on_findings_in_places(filter: FindingFilter) -> str:
+    """The same for findings of the places that match, which need not be looked up."""
+    return _all(
+        "true",
+        *_equal(filter, None, "finding"),
+        *(_OF_INDEX[name] for name in loose(filter)),
     )
 
 
 def on_counted(filter: FindingFilter) -> tuple[str, str]:
     """The same two, for findings of places and verdicts that running totals chose."""
-    loosely = _all("true", *(_LOOSE[name] for name in loose(filter)))
+    loosely = _all("true", *(_OF_TABLE[name] for name in loose(filter)))
     return PLACE if filter.scan_id is not None else "", loosely
 
 
@@ -200,12 +236,12 @@ def candidates(name: str) -> str:
     return _CANDIDATES[name]
 
 
-def _equal(filter: FindingFilter, place: str, verdict: str) -> list[str]:
+def _equal(filter: FindingFilter, place: str | None, verdict: str) -> list[str]:
     return [
         f"{table}.{name} = ANY(CAST(:{name} AS {_ARRAYS.get(name, 'text[]')}))"
         for table, names in ((place, OF_PLACE), (verdict, OF_VERDICT))
         for name in names
-        if getattr(filter, name) is not None
+        if table is not None and getattr(filter, name) is not None
     ]
 
 

@@ -24,8 +24,16 @@ WORST_FIRST: Final = tuple(reversed(Severity))
 WALKED: Final = 1.0
 """Findings of a severity that are walked, as a share of the geometric mean of those that the page
 needs and all that are stored: then those that match and were not walked to are as many at most."""
+FOR_ONE: Final = 12
+"""Findings that are walked, at least, for each that matches in known places: fetching one of these,
+which lies anywhere in the table, costs more."""
 FEW: Final = 0.3
-"""As a share of those walked: findings that are looked at one by one sooner than walking."""
+"""Findings that are fetched sooner than walked to, as a share of the same mean of those that the
+page needs and those of the severity."""
+FEW_LOOSELY: Final = 0.6
+"""The same where another filter may leave none of them, so that a walk may be in vain."""
+RAREST: Final = 0.01
+"""Share of all findings that a severity is taken to have where statistics know none of it."""
 FEWER_THAN_WALKED_TO: Final = 20_000
 """Findings of a severity that one filter may match where walking did not fill the page."""
 OF_A_RESOURCE: Final = 8
@@ -34,16 +42,22 @@ FEW_COUNTS: Final = 2_000
 """Running totals of a severity that are added up to know how many match."""
 
 _LOOK_UP: Final = text("""
-    SELECT (SELECT reltuples FROM pg_class WHERE oid = 'finding'::regclass) AS stored,
+    SELECT reltuples AS stored, most_common_vals::text::text[] AS severities,
+           most_common_freqs AS shares,
            set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
            set_config('enable_seqscan', 'off', true)
+    FROM pg_class LEFT JOIN pg_stats
+        ON schemaname = relnamespace::regnamespace::text
+        AND (tablename, attname) = (relname, 'severity')
+    WHERE pg_class.oid = 'finding'::regclass
 """)
 """Pages are a few rows: each is looked up, whatever the statistics say of tables that just grew."""
 
 _FEW_COUNTED: Final = """
-    SELECT count(*) AS counts, coalesce(sum(n), 0) AS matching
+    SELECT count(*) AS counts, coalesce(sum(n), 0) AS matching,
+           array_agg(DISTINCT coverage_id) AS places
     FROM (
-        SELECT n FROM finding_count AS counted
+        SELECT n, coverage_id FROM finding_count AS counted
         WHERE {counted} AND counted.severity = CAST(:worst AS severity) LIMIT :few_counts
     ) AS counted
 """
@@ -57,6 +71,16 @@ _WALK: Final = f"""
     ) AS finding {{joined}}
     WHERE {{matching}} ORDER BY finding.id DESC LIMIT :needed
 """  # noqa: S608 (our own names)
+_WALK_TO_PLACES: Final = f"""
+    SELECT finding.id
+    FROM (
+        SELECT id, coverage_id, resource_hash, first_seen_at, severity, status, state
+        FROM finding WHERE {_SHOWN} ORDER BY id DESC LIMIT :walked
+    ) AS finding {{joined_counted}}
+    WHERE finding.coverage_id = ANY(CAST(:places AS integer[])) AND {{matching_in_places}}
+    ORDER BY finding.id DESC LIMIT :needed
+"""  # noqa: S608 (our own names)
+"""The same where the places that may match are known: a tenth of the time, as none is looked up."""
 _WALKED_TO: Final = f"""
     SELECT id FROM finding WHERE {_SHOWN} ORDER BY id DESC OFFSET :walked - 1 LIMIT 1
 """  # noqa: S608 (our own names)
@@ -67,9 +91,13 @@ _FETCH: Final = f"""
         GROUP BY coverage_id, status, state HAVING sum(n) > 0
     )
     SELECT finding.id
-    FROM cell JOIN finding ON (finding.coverage_id, finding.status, finding.state)
-                            = (cell.coverage_id, cell.status, cell.state) {{joined_counted}}
-    WHERE {{matching_counted}} AND {_SHOWN} ORDER BY finding.id DESC LIMIT :needed
+    FROM (
+        SELECT {filters.LOOSELY_MATCHED}
+        FROM cell JOIN finding USING (coverage_id, status, state)
+        -- Sorted first: other filters then look at no more than it takes to fill the page.
+        WHERE {_SHOWN} ORDER BY finding.id DESC OFFSET 0
+    ) AS finding {{joined_counted}}
+    WHERE {{matching_counted}} ORDER BY finding.id DESC LIMIT :needed
 """  # noqa: S608 (our own names)
 _SIZE: Final = """
     SELECT coalesce(sum(n), 0) AS matching FROM finding_count AS counted
@@ -110,18 +138,17 @@ async def find_page(
     if narrowed is None:
         return []
     filter = narrowed
-    stored = (await session.execute(_LOOK_UP)).one().stored
-    walked = 1 + int(WALKED * sqrt(needed * max(stored, 0)))
+    among = _Among.told((await session.execute(_LOOK_UP)).one(), needed)
     after = after or Place(WORST_FIRST[0], BEFORE_ALL)
     if filter.q is None:
-        return await _Pages(session, team_id, filter, walked).page(after, needed)
+        return await _Pages(session, team_id, filter, among).page(after, needed)
     found: set[Place] = set()
     named = checks if filter.check_id is None else sorted({*filter.check_id} & {*(checks or ())})
     if named:
         of_checks = filter.model_copy(update={"q": None, "check_id": named})
-        found.update(await _Pages(session, team_id, of_checks, walked).page(after, needed))
+        found.update(await _Pages(session, team_id, of_checks, among).page(after, needed))
     if filters.tsquery(filter.q):
-        found.update(await _Pages(session, team_id, filter, walked).page(after, needed))
+        found.update(await _Pages(session, team_id, filter, among).page(after, needed))
     return sorted(found, key=_position, reverse=True)[:needed]
 
 
@@ -129,21 +156,47 @@ def _position(place: Place) -> tuple[int, UUID]:
     return list(Severity).index(place.severity), place.id
 
 
+class _Among(NamedTuple):
+    """About how many findings are stored, of each severity if that is known, and on a page."""
+
+    stored: float
+    shares: dict[str, float]
+    needed: int
+
+    @classmethod
+    def told(cls, row: Row[Any], needed: int) -> _Among:
+        shares = zip(row.severities or (), row.shares or (), strict=True)
+        return cls(max(row.stored, 0), dict(shares), needed)
+
+    def mean(self, severity: Severity | None = None) -> float:
+        share = 1.0
+        if severity is not None and self.shares:
+            share = max(self.shares.get(severity.value, 0), RAREST)
+        return sqrt(self.needed * self.stored * share)
+
+
+class _Size(NamedTuple):
+    """How many match, at most, and the places that they are of: as far as it is known."""
+
+    matching: float
+    places: list[int] | None
+
+
 class _Pages:
     """The pages of one filter."""
 
     def __init__(
-        self, session: AsyncSession, team_id: UUID, filter: FindingFilter, walked: int
+        self, session: AsyncSession, team_id: UUID, filter: FindingFilter, among: _Among
     ) -> None:
         self._session = session
         self._filter = filter
-        self._walked = walked
-        self._few_enough = int(FEW * walked)
+        self._among = among
         self._values = filters.parameters(team_id, filter)
         joined, matching = filters.on_counted(filter)
         self._parts = {
             "joined": filters.joined(filter),
             "matching": filters.on_findings(filter),
+            "matching_in_places": filters.on_findings_in_places(filter),
             "counted": filters.on_totals(filter),
             "joined_counted": joined,
             "matching_counted": matching,
@@ -152,13 +205,13 @@ class _Pages:
     async def page(self, after: Place, needed: int) -> list[Place]:
         for name in filters.loose(self._filter):
             if name in filters.OF_RESOURCE:
-                found = await self._few(name, self._few_enough, after, needed)
+                found = await self._few(name, int(FEW * self._among.mean()), after, needed)
                 if found is not None:
                     return found
         page: list[Place] = []
         for severity in WORST_FIRST[WORST_FIRST.index(after.severity) :]:
             size = await self._size(severity)
-            if size == 0:
+            if size.matching == 0:
                 continue
             before = after.id if severity is after.severity else BEFORE_ALL
             page += await self._of_severity(Place(severity, before), needed - len(page), size)
@@ -166,35 +219,43 @@ class _Pages:
                 break
         return page
 
-    async def _size(self, severity: Severity) -> float:
+    async def _size(self, severity: Severity) -> _Size:
         """How many of a severity match, as far as a few running totals tell: else no end of them.
 
         Loose filters may leave fewer, yet never more.
         """
         if self._filter.severity is not None and severity not in self._filter.severity:
-            return 0
+            return _Size(0, None)
         if not filters.is_counted(self._filter):
-            return inf
+            return _Size(inf, None)
         (row,) = await self._run(_FEW_COUNTED, worst=severity.value, few_counts=FEW_COUNTS)
-        return int(row.matching) if row.counts < FEW_COUNTS else inf
+        if row.counts >= FEW_COUNTS:
+            return _Size(inf, None)
+        return _Size(int(row.matching), row.places)
 
-    async def _of_severity(self, after: Place, needed: int, size: float) -> list[Place]:
+    async def _of_severity(self, after: Place, needed: int, size: _Size) -> list[Place]:
         """The next of one severity: by what is read the least."""
-        if size <= self._few_enough:
+        is_loose = bool(filters.loose(self._filter))
+        mean = self._among.mean(after.severity)
+        if size.matching <= (FEW_LOOSELY if is_loose else FEW) * mean:
             return await self._ids(_FETCH, after, needed)
         if self._filter.scan_id is not None:  # far fewer than its account has
-            few = await self._few("scan_id", self._few_enough, after, needed, of_severity=True)
-            if few is not None:
-                return few
+            found = await self._few("scan_id", int(FEW * mean), after, needed, of_severity=True)
+            if found is not None:
+                return found
         # So many match that it is not far to enough of them, unless another filter leaves few.
-        is_sure = size < inf and not filters.loose(self._filter)
-        found = await self._ids(_WALK, after, needed, walked=None if is_sure else self._walked)
-        if is_sure or len(found) == needed:
-            return found
-        last = await self._ids(_WALKED_TO, after, needed, walked=self._walked)
+        is_sure = size.matching < inf and not is_loose
+        walk, walked = _WALK, 1 + int(WALKED * self._among.mean())
+        if size.places is not None:
+            walk, walked = _WALK_TO_PLACES, max(walked, int(FOR_ONE * size.matching))
+        limit = None if is_sure else walked
+        page = await self._ids(walk, after, needed, walked=limit, places=size.places)
+        if is_sure or len(page) == needed:
+            return page
+        last = await self._ids(_WALKED_TO, after, needed, walked=walked)
         if not last:
-            return found
-        return found + await self._rest(last[0], needed - len(found), size)
+            return page
+        return page + await self._rest(last[0], needed - len(page), size.matching)
 
     async def _rest(self, after: Place, needed: int, size: float) -> list[Place]:
         """Those that match too seldom to be walked to."""
@@ -224,10 +285,13 @@ class _Pages:
             most = few // OF_A_RESOURCE
             if (await self._run(filters.SUBJECTS, most=most))[0].n > most:
                 return None
+        rest = filters.without(self._filter, name)
         only = filters.OF_SEVERITY if of_severity else ""
         sql = _FEW.replace("{candidates}", filters.candidates(name)).replace("{of_severity}", only)
         rows = await self._run(
-            sql.replace("{matching}", filters.on_findings(self._filter, besides=name)),
+            sql.replace("{joined}", filters.joined(rest)).replace(
+                "{matching}", filters.on_findings(rest)
+            ),
             few=few, worst=after.severity.value, before=after.id, needed=needed,
         )  # fmt: skip
         if rows[0].n > few:

@@ -82,7 +82,6 @@ class FindingRow(Base):
             *("coverage_id", "gone_at"),
             postgresql_where=text("gone_at IS NOT NULL"),
         ),
-        Index("finding_time_idx", "team_id", "severity", "first_seen_at"),
         Index("finding_resource_idx", "resource_hash"),
         Index("finding_scan_idx", "first_scan_id", "severity"),
         Index(

@@ -184,6 +184,7 @@ async def _count(
         del values["besides"]
         return (await session.execute(text(sql), values)).all()
     by = loose[0]
+    rest = filters.without(filter, by)
     source = f"({filters.candidates(by).replace('{of_severity}', '')})"
     if by in filters.REPEATING:
         source = f"(SELECT DISTINCT * FROM {source} AS found)"  # noqa: S608 (our own names)
@@ -193,9 +194,9 @@ async def _count(
         FROM (
             SELECT finding.coverage_id, finding.severity, finding.status, finding.state,
                    count(*) AS n
-            FROM {source} AS finding {filters.joined(filter)}
+            FROM {source} AS finding {filters.joined(rest)}
             WHERE finding.team_id = :team_id AND {filters.SHOWN}
-              AND {filters.on_findings(filter, besides=by)}
+              AND {filters.on_findings(rest)}
             GROUP BY finding.coverage_id, finding.severity, finding.status, finding.state
         ) AS finding {filters.PLACE}
         WHERE NOT place.check_id = ANY(CAST(:besides AS text[]))

@@ -136,6 +136,7 @@ class ScanRow(Base):
         ),
         Index("scan_team_id_id_idx", "team_id", "id"),
         Index("scan_account_id_id_idx", "account_id", "id"),
+        Index("scan_finished_idx", "team_id", "finished_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=NEW_ID)

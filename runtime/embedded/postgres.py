@@ -44,6 +44,7 @@ SERVER_SETTINGS: Final[dict[str, str]] = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_wal_size": "2GB",
+    "wal_buffers": "16MB",
     "checkpoint_timeout": "15min",
     "checkpoint_completion_target": "0.9",
     # What was acknowledged survives a power cut.

@@ -37,14 +37,20 @@ The first keeps its identity; the others get one of that and their number.
 """
 
 TOUCH = text("""
-    INSERT INTO coverage_staging (task_id, check_id, region, service, is_complete)
-    SELECT :task_id, check_id, region, max(service), false
-    FROM finding_staging
-    WHERE task_id = :task_id
-    GROUP BY check_id, region
-    ON CONFLICT (task_id, check_id, region) DO UPDATE SET service = excluded.service
+    WITH seen AS MATERIALIZED (
+        SELECT check_id, region, max(service) AS service, count(*) AS n
+        FROM finding_staging
+        WHERE task_id = :task_id
+        GROUP BY check_id, region
+    ), touched AS (
+        INSERT INTO coverage_staging (task_id, check_id, region, service, is_complete)
+        SELECT :task_id, check_id, region, service, false FROM seen
+        ON CONFLICT (task_id, check_id, region) DO UPDATE SET service = excluded.service
+    )
+    SELECT coalesce(sum(n), 0)::bigint FROM seen
 """)
-"""Where findings may be gone is staged already; this adds where some were seen all the same."""
+"""Where findings may be gone is staged already; this adds where some were seen all the same, and
+counts what is staged: reading all of it once more would cost as much."""
 
 PLACE = text("""
     INSERT INTO check_coverage
@@ -135,7 +141,9 @@ APPLY = """
             END
         FROM difference AS now LEFT JOIN staged AS seen USING (identity)
         WHERE finding.id = now.finding_id
-          AND finding.id = ANY(ARRAY(SELECT finding_id FROM difference))
+          AND finding.id = ANY(ARRAY(
+              SELECT finding_id FROM difference WHERE finding_id IS NOT NULL
+          ))
         RETURNING
             new.id, now.is_gone, old.gone_at IS NOT NULL AS was_gone,
             old.state AS old_state, new.state AS new_state,
@@ -205,11 +213,16 @@ COMPLETE = text("""
 """From here on, what was not written was last seen now."""
 
 
+async def touch_places(session: AsyncSession, parameters: dict[str, Any]) -> int:
+    """Stage the places of what this shard saw, too; returns how many findings it saw."""
+    return int((await session.execute(TOUCH, parameters)).scalar_one())
+
+
 async def merge_findings(
     session: AsyncSession, staged: int, parameters: dict[str, Any]
 ) -> FindingCounts:
-    """Bring the store to what this shard saw; returns what that did."""
-    for statement in (TELL_APART, TOUCH, PLACE):
+    """Bring the store to what this shard saw, whose places are touched; returns what that did."""
+    for statement in (TELL_APART, PLACE):
         await session.execute(statement, parameters)
     stored = (await session.execute(STORED)).scalar_one()
     known = READ_ALL if staged > LARGE_SHARE * stored else LOOK_UP

@@ -13,15 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.errors import NotFound, StagingLost
 from contracts.scans import Coverage, FindingCounts
 from contracts.vocabulary import TaskKind, TaskStatus
-from storage.merge.findings import merge_findings
+from storage.merge.findings import merge_findings, touch_places
 from storage.merge.resources import merge_resources
 from storage.merge.staging import clear_staging
 from storage.retention_locks import lock_merge
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
 _STAGED: Final = text("""
-    SELECT (SELECT count(*) FROM finding_staging WHERE task_id = :task_id) AS findings,
-           (SELECT count(*) FROM resource_staging WHERE task_id = :task_id) AS resources,
+    SELECT (SELECT count(*) FROM resource_staging WHERE task_id = :task_id) AS resources,
            (SELECT count(*) FROM coverage_staging WHERE task_id = :task_id) AS covered
 """)
 
@@ -67,15 +66,8 @@ async def merge_shard(
         return FindingCounts.model_validate(task.counts or {})
     staged = (await session.execute(_STAGED, {"task_id": task.id})).one()
     is_discovery = task.kind == TaskKind.DISCOVERY
-    rows = staged.resources if is_discovery else staged.findings
-    if task.coverage is None or (rows, staged.covered) != (task.rows, task.covered):
-        raise StagingLost(
-            f"Of shard {key} {rows} rows and {staged.covered} covered checks are staged, "
-            f"{task.rows} and {task.covered} were reported.",
-            fix="Run the shard again.",
-        )
     # Findings look up what they must by themselves; hash joins are right for any number of them.
-    planner = ROW_BY_ROW if is_discovery and rows <= MANY_ROWS else SET_AT_A_TIME
+    planner = ROW_BY_ROW if is_discovery and staged.resources <= MANY_ROWS else SET_AT_A_TIME
     await session.execute(_PLANNER, {"settings": planner})
     parameters: dict[str, Any] = {
         "task_id": task.id,
@@ -87,6 +79,13 @@ async def merge_shard(
         "at": at,
         "id_time": _id_time(at),
     }
+    rows = staged.resources if is_discovery else await touch_places(session, parameters)
+    if task.coverage is None or (rows, staged.covered) != (task.rows, task.covered):
+        raise StagingLost(
+            f"Of shard {key} {rows} rows and {staged.covered} covered checks are staged, "
+            f"{task.rows} and {task.covered} were reported.",
+            fix="Run the shard again.",
+        )
     if is_discovery:
         counts = await merge_resources(session, parameters)
     else:

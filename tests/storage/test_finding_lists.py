@@ -137,10 +137,23 @@ def filters(found: list[Finding], middle: datetime) -> list[FindingFilter]:
 
 STRATEGIES: dict[str, dict[str, float]] = {
     "as it decides": {},
-    "always walk": {"FEW": 0, "FEW_COUNTS": 1, "WALKED": 1000},
-    "walk a little, then fetch": {"FEW": 0, "WALKED": 0.1},
-    "walk a little, then few": {"FEW": 0, "WALKED": 0.1, "FEWER_THAN_WALKED_TO": 10},
-    "walk a little, then on": {"FEW": 0, "WALKED": 0.1, "FEWER_THAN_WALKED_TO": -1},
+    "always walk": {"FEW": 0, "FEW_LOOSELY": 0, "FEW_COUNTS": 1, "WALKED": 1000},
+    "always walk to places": {"FEW": 0, "FEW_LOOSELY": 0, "WALKED": 1000},
+    "walk a little, then fetch": {"FEW": 0, "FEW_LOOSELY": 0, "WALKED": 0.1, "FOR_ONE": 0},
+    "walk a little, then few": {
+        "FEW": 0,
+        "FEW_LOOSELY": 0,
+        "WALKED": 0.1,
+        "FOR_ONE": 0,
+        "FEWER_THAN_WALKED_TO": 10,
+    },
+    "walk a little, then on": {
+        "FEW": 0,
+        "FEW_LOOSELY": 0,
+        "WALKED": 0.1,
+        "FOR_ONE": 0,
+        "FEWER_THAN_WALKED_TO": -1,
+    },
 }
 
 
@@ -220,3 +233,17 @@ async def test_a_scan_that_is_not_the_latest_lists_what_it_found(lab: Lab) -> No
     await lab.scan([observed("a"), observed("c")])
     assert {each.resource.name for each in await lab.list(scan_id=first)} == {"a", "b"}
     assert {each.resource.name for each in await lab.list(first_seen_after=later)} == {"c"}
+
+
+async def test_what_a_scan_saw_that_still_runs_is_counted_by_its_time(lab: Lab) -> None:
+    await lab.scan([observed("a")])
+    since = lab.clock.now
+    running = await lab.begin("shard")
+    await lab.stage(running, [observed("a"), observed("b")])
+    await lab.merge(running)
+    filter = FindingFilter(first_seen_after=since)
+    async with lab.database.transaction() as session:
+        assert (await findings.summarize_findings(session, lab.team_id, filter)).total == 1
+    await lab.end(running)
+    async with lab.database.transaction() as session:
+        assert (await findings.summarize_findings(session, lab.team_id, filter)).total == 1

@@ -42,7 +42,10 @@ def _of_url(what: str, url: SecretStr | str | None, default_port: int) -> Iterat
     """The servers of a URL, which may name several, and in its query, too."""
     if not url:
         return
-    parts = urlsplit(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    try:
+        parts = urlsplit(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    except ValueError:  # nothing can be reached at what is no URL
+        return
     default_port = {"https": 443}.get(parts.scheme, default_port)
     hosts = parts.netloc.rpartition("@")[2].split(",")
     hosts += [

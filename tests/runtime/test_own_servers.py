@@ -45,6 +45,10 @@ def test_servers_elsewhere_are_named_by_their_urls() -> None:
     assert not any("/" in server.host or "@" in server.host for server in servers)
 
 
+def test_what_is_no_url_names_no_server() -> None:
+    assert found(temporal_ui_url="http://[x", api_url="scans") == found()
+
+
 def test_addresses_of_temporal_may_lack_a_port_or_stand_in_brackets() -> None:
     assert OwnServer("Temporal", "::1", 7300) in found("[::1]:7300")
     assert OwnServer("Temporal", "2001:db8::1", 7233) in found("2001:db8::1")

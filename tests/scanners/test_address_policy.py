@@ -153,7 +153,7 @@ def test_a_network_that_touches_a_forbidden_one_is_refused(
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(number=st.integers(0, 2**32 - 1))
-def test_no_special_ipv4_address_passes_but_those_of_examples(number: int) -> None:
+def test_no_ipv4_address_that_python_calls_special_passes(number: int) -> None:
     address = ip_address(number)
     try:
         refuse_forbidden(ip_network(address), str(address), allow_loopback=False)

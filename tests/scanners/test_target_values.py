@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+from urllib.parse import urlsplit
+
+import httpx
 import pytest
+import urllib3
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -262,6 +267,47 @@ def test_any_text_is_a_target_that_parses_to_itself_or_is_refused_in_words(
     assert not value.text.startswith("-")
     assert value.text.isprintable()
     assert kind is REPOSITORY or value.text.isascii()
+
+
+HOSTS = st.lists(ALPHABET, min_size=1, max_size=5).map("".join) | st.sampled_from(
+    ["www.example.com", "192.0.2.7", "[2001:db8::1]", "0300.0.2.7", "3221225991", "192.0.519"]
+)
+URLS = st.builds(
+    "{}://{}{}{}".format, st.sampled_from(["http", "HTTPS", "ftp"]), HOSTS,
+    st.sampled_from(["", ":80", ":443", ":8080", ":", ":0x50"]),
+    st.sampled_from(["", "/", "/a", "?q", "/%2e", "//x", "#f", "\\x", "@192.0.2.9/"]),
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(text=URLS)
+def test_other_readers_of_a_url_see_the_same_host_and_port(text: str) -> None:
+    try:
+        value = parse_target(URL, text)
+    except TargetInvalid:
+        return
+    ours = value.name or str(value.network[0] if value.network else None)
+    for theirs in (urlsplit(value.text), urllib3.util.parse_url(value.text)):
+        assert str(theirs.hostname).strip("[]") == ours
+        assert (theirs.port or {"http": 80, "https": 443}[str(theirs.scheme)]) == value.port
+    seen = httpx.URL(value.text)
+    assert (seen.raw_host.decode(), seen.port or {"http": 80, "https": 443}[seen.scheme]) == (
+        ours,
+        value.port,
+    )
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(text=HOSTS)
+def test_no_name_is_an_address_to_the_system(text: str) -> None:
+    """`inet_aton` reads every odd form of an IPv4 address, as resolvers and many tools do."""
+    try:
+        value = parse_target(HOST, text)
+    except TargetInvalid:
+        return
+    if value.name is not None:
+        with pytest.raises(OSError, match="illegal IP address"):
+            socket.inet_aton(value.name)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

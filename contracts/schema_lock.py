@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from contracts import accounts, jobs, retention, runs, scans, sla, vulnerabilities
+from contracts import accounts, jobs, retention, runs, scans, sla, targets, vulnerabilities
 from contracts.base import Contract
 
 LOCK: Final = Path(__file__).with_name("schema.lock.json")
@@ -50,6 +50,7 @@ CROSSING: Final[tuple[type[Contract], ...]] = (
     retention.RetentionTeams,
     retention.RetentionStep,
     retention.RetentionDone,
+    targets.PinnedTarget,
     sla.SlaCheckRequest,
     sla.SlaStep,
     sla.SlaDone,

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         None,
         description="Directory where retention keeps what it deletes, as NDJSON files.",
     )
+    allow_loopback_targets: bool = Field(
+        False, description="Let targets be on loopback: for tests and demos only."
+    )
     stuck_scan_hours: float = Field(
         4.0, gt=0, allow_inf_nan=False, description="When a running scan counts as stuck."
     )

@@ -30,6 +30,8 @@ STABLE = {
     "list_notices", "show_consistency",
     "list_retention", "preview_retention", "change_retention",
     "list_holds", "create_hold", "get_hold", "lift_hold",
+    "create_target", "list_targets", "get_target", "change_target", "delete_target", "check_target",
+    "create_scope", "list_scopes", "get_scope", "change_scope", "delete_scope",
 }  # fmt: skip
 
 

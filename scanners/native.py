@@ -57,6 +57,8 @@ class Adapter(Generic[TargetT]):
     prepare: Callable[[TargetT, Path], None] = _prepares_nothing
     keeps_partial: bool = False
     """Whether what it had found is in the report when it is stopped."""
+    report_is_output: bool = False
+    """Whether the report is what it writes to standard output."""
     needs_network: bool = True
 
 

@@ -34,14 +34,19 @@ async def assess(
     raised. Raises ScannerMissing, ScannerCrashed, ScannerTimedOut or ReportMalformed.
     """
     with private_directory() as directory:
-        adapter.prepare(target, directory)
+        await asyncio.to_thread(adapter.prepare, target, directory)
         command = adapter.command(target, policy, directory)
         command[0] = where_is(adapter.program)
         ended: Ended | None = None
         weakness: str | None = None
         try:
             words = caged(
-                adapter.tool.value, command, policy, directory, needs_network=adapter.needs_network
+                adapter.tool.value,
+                command,
+                policy,
+                directory,
+                output=adapter.report if adapter.report_is_output else None,
+                needs_network=adapter.needs_network,
             )
             async with aclosing(words) as said:
                 async for each in said:

@@ -29,7 +29,6 @@ SPOKEN_LIMIT: Final = 8 * MEGABYTE
 """Bytes of standard output; reports go to files."""
 OPEN_FILES: Final = 1_024
 WATCH_SECONDS: Final = 0.5
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 # Runs in place of the tool for a moment. Python ignores two signals, which a tool would inherit:
 # one that floods would then go on after its file is full, or after nobody listens any more.
@@ -53,6 +52,8 @@ for name, value in cage["limits"].items():
     resource.setrlimit(kind, (value, value))
 os.nice(cage["nice"])
 os.umask(0o077)
+if cage["output"]:
+    os.dup2(os.open(cage["output"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 1)
 for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[2], sys.argv[2:])
@@ -78,10 +79,12 @@ async def caged(
     policy: ScanPolicy,
     directory: Path,
     *,
+    output: str | None = None,
     needs_network: bool = True,
 ) -> AsyncGenerator[Spoken | Ended, None]:
     """Run one tool within its policy, yielding what it says and, last, how it ended.
 
+    With `output` its standard output is that file in `directory`, and no line of it is yielded.
     It gets a process group, PATH, LANG, TZ and `directory` as home, and nothing else of ours. Once
     the generator is closed or has raised, none of its processes is left. Raises ScannerMissing;
     and naming the tool: ScannerTimedOut, ScannerCrashed when it takes too much memory or too many
@@ -95,7 +98,8 @@ async def caged(
     }
     if shutil.which(command[0], path=env["PATH"]) is None:
         raise ScannerMissing(f"{tool} is not installed on this worker.")
-    whole = _in_cage(command, policy, is_offline=not needs_network and offers_no_network())
+    is_offline = not needs_network and offers_no_network()
+    whole = _in_cage(command, policy, is_offline=is_offline, output=output)
     async with running(whole, env=env, directory=directory) as process:
         watch = asyncio.create_task(_watched(tool, policy, directory))
         try:
@@ -124,7 +128,9 @@ def offers_no_network() -> bool:
     return False
 
 
-def _in_cage(command: Sequence[str], policy: ScanPolicy, *, is_offline: bool) -> list[str]:
+def _in_cage(
+    command: Sequence[str], policy: ScanPolicy, *, is_offline: bool, output: str | None = None
+) -> list[str]:
     limits = {
         "DATA": policy.memory_limit_mb * MEGABYTE,  # not AS: some reserve far more than they use
         "FSIZE": policy.output_limit_mb * MEGABYTE,
@@ -134,7 +140,7 @@ def _in_cage(command: Sequence[str], policy: ScanPolicy, *, is_offline: bool) ->
     }
     if not sys.platform.startswith("linux"):
         del limits["DATA"]  # others count what they map of the system's libraries
-    cage = {"limits": limits, "nice": policy.nice, "is_offline": is_offline}
+    cage = {"limits": limits, "nice": policy.nice, "is_offline": is_offline, "output": output}
     return [sys.executable, "-I", "-S", "-c", _CAGE, json.dumps(cage), *command]
 
 
@@ -216,7 +222,7 @@ async def _watched(tool: str, policy: ScanPolicy, directory: Path) -> None:
 def _taken(directory: Path) -> tuple[int, int, int]:
     """Processes, and bytes of memory and of files, that a tool and its children have now."""
     pids = processes_of(directory)
-    return len(pids), sum(map(_resident, pids)), sum(_sizes(directory))
+    return len(pids), sum(map(_memory, pids)), sum(_sizes(directory))
 
 
 def _sizes(directory: Path) -> Iterator[int]:
@@ -226,9 +232,11 @@ def _sizes(directory: Path) -> Iterator[int]:
                 yield os.lstat(os.path.join(place, name)).st_size
 
 
-def _resident(pid: int) -> int:
+def _memory(pid: int) -> int:
+    """Its share: what forked workers have in common counts once for all of them."""
     with suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return int(rollup.partition("\nPss:")[2].split(maxsplit=1)[0]) * 1_024
     return 0
 
 

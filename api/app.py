@@ -27,6 +27,7 @@ from api.routes import (
     resources,
     runs,
     scan_events,
+    scanners,
     scans,
     schedules,
     sla,
@@ -66,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (
         *(imports, schedules, jobs, runs, tracked_items),
         *(findings, vulnerabilities, mute_rules, sla),
-        *(resources, checks, keys),
+        *(resources, checks, scanners, keys),
     ):
         app.include_router(module.router)
     for module in (health, metrics):

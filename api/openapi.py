@@ -53,6 +53,7 @@ TAGS: Final = [
     {"name": "sla", "description": "When vulnerabilities are due, and what people were told."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},
+    {"name": "scanners", "description": "What this machine can scan with."},
     {"name": "keys", "description": "Who may call this API."},
     {"name": "health", "description": "For probes and Prometheus."},
 ]

@@ -207,3 +207,29 @@ class ToolReport(NamedTuple):
     exit_code: int | None
     findings: int
     coverage: tuple[AssetCoverage, ...]
+
+
+class ScannerState(StrEnum):
+    """Whether a scanner can be used from this machine."""
+
+    INSTALLED = "installed"
+    MISSING = "missing"
+    CONFIGURED = "configured"  # a service of its own, whose address is known
+    NOT_CONFIGURED = "not_configured"
+
+
+class ScannerInfo(Contract):
+    """A scanner that Cloudsweep knows, and whether this machine has it."""
+
+    name: str = Field(examples=["nmap"])
+    state: ScannerState
+    version: str | None = Field(description="Of the one that is here, if it says.")
+    written_for: str | None = Field(description="The version that the adapter was written for.")
+    licence: str
+    scans: str = Field(description="What it looks at.")
+    source: str = Field(description="Where it comes from.")
+    fix: str | None = Field(description="What to do to have it, when it is not here.")
+    is_tried: bool = Field(
+        description="Whether Cloudsweep's own tests run the real one; else they read reports in "
+        "its documented form, and run a stand-in."
+    )

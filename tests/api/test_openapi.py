@@ -27,7 +27,7 @@ STABLE = {
     "list_vulnerabilities", "summarize_vulnerabilities", "get_vulnerability",
     "sync_vulnerabilities", "decide_vulnerability", "preview_mute_rule", "create_mute_rule",
     "list_mute_rules", "get_mute_rule", "delete_mute_rule", "get_sla", "replace_sla",
-    "list_notices", "show_consistency",
+    "list_notices", "show_consistency", "list_scanners",
 }  # fmt: skip
 
 

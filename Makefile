@@ -28,7 +28,7 @@ demo: product
 up: product
 	$(BIN)/cloudsweep up
 
-test: setup
+test: setup $(DONE)/scanners
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: setup
@@ -80,6 +80,20 @@ $(DONE)/tools: $(DONE)/ours requirements-dev.txt
 $(DONE)/prowler: $(DONE)/settings $(wildcard scanners/requirements-prowler-*.txt) \
 		scanners/prowler_install.py
 	@$(BIN)/python -m scanners.prowler_install
+	@touch $@
+
+# Programs that the tests run for real; without one, its tests are skipped and named at the end.
+$(DONE)/scanners: $(DONE)/settings $(wildcard scanners/requirements-*.txt) scanners/python_tools.py
+	@$(BIN)/python -m scanners.python_tools sslyze checkov
+	@if ! command -v nmap >/dev/null || ! command -v testssl >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -qq -y nmap testssl.sh >/dev/null; } || \
+				echo 'apt-get could not install: nmap, testssl.sh' >&2; \
+		else \
+			echo 'Not here, and not installed without root and apt-get: nmap, testssl.sh' >&2; \
+		fi; \
+	fi
 	@touch $@
 
 clean:

@@ -28,6 +28,7 @@ from api.routes import (
     retention,
     runs,
     scan_events,
+    scanners,
     scans,
     schedules,
     scopes,
@@ -69,7 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (
         *(imports, schedules, jobs, runs, tracked_items),
         *(findings, vulnerabilities, mute_rules, sla, retention),
-        *(targets, scopes, resources, checks, keys),
+        *(targets, scopes, scanners, resources, checks, keys),
     ):
         app.include_router(module.router)
     for module in (health, metrics):

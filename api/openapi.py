@@ -57,6 +57,7 @@ TAGS: Final = [
     {"name": "scopes", "description": "What a team may scan, by whose approval, until when."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},
+    {"name": "scanners", "description": "What this machine can scan with."},
     {"name": "keys", "description": "Who may call this API."},
     {"name": "health", "description": "For probes and Prometheus."},
 ]

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.engine import Engine
 from runtime.settings import Settings
+from scanners.inventory import Inventory
 from storage.database import Database
 
 STREAMS: Final = 200
@@ -29,6 +30,7 @@ class Services:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process was told to stop, so that endless answers end."""
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STREAMS))
+    inventory: Inventory = field(default_factory=Inventory)
 
 
 def services(request: Request) -> Services:

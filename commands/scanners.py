@@ -15,55 +15,50 @@ app = typer.Typer(no_args_is_help=True, help="Scanners of this machine: list and
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the scanners, and whether this machine has them."""
-    from runtime.settings import get_settings
-    from scanners.prowler_install import PROWLER_VERSION
+    import asyncio
 
-    settings = get_settings()
-    has_prowler = settings.prowler_python.exists()
-    rows = [
-        {
-            "name": "prowler",
-            "version": PROWLER_VERSION,
-            "state": "installed" if has_prowler else "missing",
-            "where": str(settings.prowler_python),
-            "fix": None if has_prowler else "cloudsweep scanners install prowler",
-        },
-        {
-            "name": "steampipe",
-            "version": None,
-            "state": "configured" if settings.steampipe_url else "not configured",
-            "where": None,
-            "fix": None if settings.steampipe_url else "set CLOUDSWEEP_STEAMPIPE_URL",
-        },
-    ]
+    from runtime.settings import get_settings
+    from scanners.inventory import Inventory
+
+    rows = [each.model_dump(mode="json") for each in asyncio.run(Inventory().list(get_settings()))]
     if as_json:
         show_json({"items": rows})
         return
-    made = table("NAME", "VERSION", "STATE", "*WHERE", "FIX")
+    made = table("NAME", "STATE", "VERSION", "LICENCE", "*SCANS", "*TO HAVE IT")
     for row in rows:
-        made.add_row(*(cell(row[name]) for name in ("name", "version", "state", "where", "fix")))
+        made.add_row(
+            *(cell(row[key]) for key in ("name", "state", "version", "licence", "scans", "fix"))
+        )
     console().print(made)
 
 
 @app.command("install")
 def install(
-    name: Annotated[str, typer.Argument(help="prowler")],
+    name: Annotated[str, typer.Argument(help="prowler, sslyze or checkov")],
     all_providers: Annotated[
-        bool, typer.Option("--all-providers", help="Azure, GCP and Kubernetes too; larger.")
+        bool,
+        typer.Option("--all-providers", help="Prowler: Azure, GCP and Kubernetes too; larger."),
     ] = False,
 ) -> None:
     """Install a scanner into an environment of its own; does nothing when it is there."""
-    if name != "prowler":
-        raise Failure(f"`{name}` is not installed from here.", fix="prowler is.", code=WRONG_USAGE)
     from contracts.errors import CloudsweepError
     from runtime.settings import get_settings
     from scanners.prowler_install import environment_of, set_up
+    from scanners.python_tools import RECIPES, install_tool
+    from scanners.python_tools import environment_of as environment_of_tool
 
+    if name != "prowler" and name not in RECIPES:
+        raise Failure(
+            f"`{name}` is not installed from here.",
+            fix="prowler, sslyze and checkov are; `cloudsweep scanners list` tells of the others.",
+            code=WRONG_USAGE,
+        )
     settings = get_settings()
-    target = environment_of(settings.prowler_python)
-    say(f"Prowler goes to {target}; the first time takes a minute or two.")
+    is_prowler = name == "prowler"
+    target = environment_of(settings.prowler_python) if is_prowler else environment_of_tool(name)
+    say(f"{name} goes to {target}; the first time takes a minute or two.")
     try:
-        python = set_up(settings, full=all_providers)
+        made = set_up(settings, full=all_providers) if is_prowler else install_tool(name)
     except CloudsweepError as error:
         raise Failure(error.message, fix=error.fix) from error
-    console().print(cell(f"Prowler is installed: {python}"))
+    console().print(cell(f"{name} is installed: {made}"))

@@ -27,7 +27,7 @@ STABLE = {
     "list_vulnerabilities", "summarize_vulnerabilities", "get_vulnerability",
     "sync_vulnerabilities", "decide_vulnerability", "preview_mute_rule", "create_mute_rule",
     "list_mute_rules", "get_mute_rule", "delete_mute_rule", "get_sla", "replace_sla",
-    "list_notices", "show_consistency",
+    "list_notices", "show_consistency", "list_scanners",
     "list_retention", "preview_retention", "change_retention",
     "list_holds", "create_hold", "get_hold", "lift_hold",
     "create_target", "list_targets", "get_target", "change_target", "delete_target", "check_target",

@@ -39,10 +39,8 @@ ASKED_AT_ONCE: Final = 16
 SECOND_LOOK_SECONDS: Final = 5.0
 """What is being started or ended just now is settled by then."""
 
-RUNNING_SCANS: Final = (
-    f"WorkflowType IN ('{engine_starts.CLOUD_SCAN}', '{engine_starts.IMPORT_MERGE}')"
-    " AND ExecutionStatus = 'Running'"
-)
+_TYPES: Final = ", ".join(f"'{each.workflow}'" for each in engine_starts.SCAN_STARTS.values())
+RUNNING_SCANS: Final = f"WorkflowType IN ({_TYPES}) AND ExecutionStatus = 'Running'"
 SILENT_AFTER: Final = timedelta(minutes=5)
 """A shard that fails is tried again after two minutes at most; without a heartbeat for longer than
 that it waits for a worker."""
@@ -52,6 +50,7 @@ RESUME: Final = "Resume the scan to run the shards that are not done."
 QUEUES: Final = {
     TaskKind.DISCOVERY: task_queues.DISCOVERY,
     TaskKind.COMPLIANCE: task_queues.COMPLIANCE,
+    TaskKind.NATIVE: task_queues.NATIVE,
 }
 
 

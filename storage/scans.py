@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -16,6 +16,7 @@ from contracts.errors import Conflict, NotFound
 from contracts.scans import (
     Coverage,
     FindingCounts,
+    NativeOptions,
     NewScan,
     Scan,
     ScanCounts,
@@ -26,8 +27,16 @@ from contracts.scans import (
     TaskCounts,
 )
 from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
-from storage import cursors
+from storage import accounts, cursors
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
+
+
+OPTIONS: Final[dict[ScanKind, type[ScanOptions | NativeOptions]]] = {
+    ScanKind.CLOUD: ScanOptions,
+    ScanKind.IMPORT: ScanOptions,
+    ScanKind.NATIVE: NativeOptions,
+}
+"""What the options of a scan are, by its kind."""
 
 
 async def create_scan(
@@ -43,16 +52,61 @@ async def create_scan(
 
     Conflict when the key was used for another body or the account is disabled.
     """
-    options = scan.model_dump(mode="json", exclude={"account_id"})
+    return await _create(
+        session,
+        team_id,
+        scan.account_id,
+        ScanKind.CLOUD,
+        scan.model_dump(mode="json", exclude={"account_id"}),
+        trigger=trigger,
+        idempotency_key=idempotency_key,
+        at=at,
+    )
+
+
+async def create_native_scan(
+    session: AsyncSession,
+    team_id: UUID,
+    options: NativeOptions,
+    *,
+    trigger: ScanTrigger,
+    idempotency_key: str | None,
+    at: datetime,
+) -> tuple[Scan, bool]:
+    """The same of a native scan, which runs in the team's account of such scans."""
+    account = await accounts.native_account(session, team_id, at=at)
+    return await _create(
+        session,
+        team_id,
+        account.id,
+        ScanKind.NATIVE,
+        NativeOptions.model_validate(options, from_attributes=True).model_dump(mode="json"),
+        trigger=trigger,
+        idempotency_key=idempotency_key,
+        at=at,
+    )
+
+
+async def _create(
+    session: AsyncSession,
+    team_id: UUID,
+    account_id: UUID,
+    kind: ScanKind,
+    options: dict[str, Any],
+    *,
+    trigger: ScanTrigger,
+    idempotency_key: str | None,
+    at: datetime,
+) -> tuple[Scan, bool]:
     earlier = await _of_key(session, team_id, idempotency_key)
     if earlier is None:
-        await _require_enabled(session, team_id, scan.account_id)
+        await _require_enabled(session, team_id, account_id)
         scan_id = await session.scalar(
             insert(ScanRow)
             .values(
                 team_id=team_id,
-                account_id=scan.account_id,
-                kind=ScanKind.CLOUD,
+                account_id=account_id,
+                kind=kind,
                 status=ScanStatus.PENDING,
                 options=options,
                 trigger_kind=trigger.kind,
@@ -68,7 +122,7 @@ async def create_scan(
         earlier = await _of_key(session, team_id, idempotency_key)  # made a moment ago by another
         if earlier is None:
             raise NotFound("The scan of this Idempotency-Key was just deleted.")
-    if (earlier.account_id, earlier.options) != (scan.account_id, options):
+    if (earlier.account_id, earlier.options) != (account_id, options):
         raise Conflict(
             f"This Idempotency-Key already made scan {earlier.id}, from another body.",
             fix="Use a new key for a new scan.",
@@ -244,7 +298,7 @@ def _scan(row: ScanRow, live: Numbers | None) -> Scan:
         status=ScanStatus(row.status),
         progress=progress,
         trigger=ScanTrigger(kind=TriggerKind(row.trigger_kind), schedule_id=row.schedule_id),
-        options=ScanOptions.model_validate(row.options),
+        options=OPTIONS[ScanKind(row.kind)].model_validate(row.options),
         queued_at=row.queued_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

@@ -62,8 +62,12 @@ async def start(caller: httpx.AsyncClient, account: dict[str, Any], **scope: Any
 
 
 async def test_the_names_of_workflows_and_signals_are_those_of_the_classes() -> None:
-    assert CloudScan.__name__ == engine_starts.CLOUD_SCAN
-    assert ImportMerge.__name__ == engine_starts.IMPORT_MERGE
+    started = {kind: start.workflow for kind, start in engine_starts.SCAN_STARTS.items()}
+    assert started == {
+        ScanKind.CLOUD: CloudScan.__name__,
+        ScanKind.IMPORT: ImportMerge.__name__,
+        ScanKind.NATIVE: NativeScan.__name__,
+    }
     assert AccountCheck.__name__ == engine.ACCOUNT_CHECK
     assert callable(getattr(CloudScan, engine.PAUSE))
     assert callable(getattr(CloudScan, engine.RESUME))

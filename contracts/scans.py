@@ -50,10 +50,6 @@ class NativeOptions(Contract):
     policy: Annotated[ScopeName, Field(description="How hard: gentle, normal, fast.")] = "normal"
 
 
-class NewNativeScan(NativeOptions):
-    """A native scan to start now."""
-
-
 class ScanTrigger(Contract):
     """What started a scan."""
 

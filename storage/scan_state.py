@@ -44,8 +44,8 @@ class ScanRecord(Contract):
     account_id: UUID
     kind: ScanKind
     status: ScanStatus
-    options: ScanOptions = ScanOptions()
-    native: NativeOptions | None = None
+    options: ScanOptions
+    native: NativeOptions | None
     trigger: ScanTrigger
 
 
@@ -69,7 +69,8 @@ async def load_scan(session: AsyncSession, scan_id: UUID) -> ScanRecord:
         account_id=row.account_id,
         kind=ScanKind(row.kind),
         status=ScanStatus(row.status),
-        **{"native" if isinstance(options, NativeOptions) else "options": options},
+        options=options if isinstance(options, ScanOptions) else ScanOptions(),
+        native=options if isinstance(options, NativeOptions) else None,
         trigger=ScanTrigger(kind=TriggerKind(row.trigger_kind), schedule_id=row.schedule_id),
     )
 

@@ -27,7 +27,8 @@ from contracts.scans import (
     TaskCounts,
 )
 from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
-from storage import accounts, cursors
+from storage import cursors
+from storage.accounts import native_account
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
 
@@ -42,7 +43,7 @@ OPTIONS: Final[dict[ScanKind, type[ScanOptions | NativeOptions]]] = {
 async def create_scan(
     session: AsyncSession,
     team_id: UUID,
-    scan: NewScan,
+    scan: NewScan | NativeOptions,
     *,
     trigger: ScanTrigger,
     idempotency_key: str | None,
@@ -50,54 +51,15 @@ async def create_scan(
 ) -> tuple[Scan, bool]:
     """A pending scan, and whether it is new: the same key and body give the same scan.
 
-    Conflict when the key was used for another body or the account is disabled.
+    Conflict when the key was used for another body or the account is disabled. A native scan runs
+    in the team's account of such scans.
     """
-    return await _create(
-        session,
-        team_id,
-        scan.account_id,
-        ScanKind.CLOUD,
-        scan.model_dump(mode="json", exclude={"account_id"}),
-        trigger=trigger,
-        idempotency_key=idempotency_key,
-        at=at,
-    )
-
-
-async def create_native_scan(
-    session: AsyncSession,
-    team_id: UUID,
-    options: NativeOptions,
-    *,
-    trigger: ScanTrigger,
-    idempotency_key: str | None,
-    at: datetime,
-) -> tuple[Scan, bool]:
-    """The same of a native scan, which runs in the team's account of such scans."""
-    account = await accounts.native_account(session, team_id, at=at)
-    return await _create(
-        session,
-        team_id,
-        account.id,
-        ScanKind.NATIVE,
-        NativeOptions.model_validate(options, from_attributes=True).model_dump(mode="json"),
-        trigger=trigger,
-        idempotency_key=idempotency_key,
-        at=at,
-    )
-
-
-async def _create(
-    session: AsyncSession,
-    team_id: UUID,
-    account_id: UUID,
-    kind: ScanKind,
-    options: dict[str, Any],
-    *,
-    trigger: ScanTrigger,
-    idempotency_key: str | None,
-    at: datetime,
-) -> tuple[Scan, bool]:
+    if isinstance(scan, NewScan):
+        kind, account_id = ScanKind.CLOUD, scan.account_id
+        options = scan.model_dump(mode="json", exclude={"account_id"})
+    else:
+        kind, account_id = ScanKind.NATIVE, (await native_account(session, team_id, at=at)).id
+        options = scan.model_dump(mode="json")
     earlier = await _of_key(session, team_id, idempotency_key)
     if earlier is None:
         await _require_enabled(session, team_id, account_id)

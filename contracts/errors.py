@@ -5,7 +5,8 @@ CloudsweepError
 │   ├── CredentialsRejected, ScopeInvalid, ScannerMissing, ReportMalformed, WrongAccount,
 │   │   StagingLost, NotFound, Conflict
 └── TransientError      the same call may succeed later
-    ├── ScannerCrashed, TargetUnreachable, RateLimited, DatabaseUnavailable, EngineUnavailable
+    ├── ScannerCrashed, ScannerTimedOut, TargetUnreachable, RateLimited,
+    │   DatabaseUnavailable, EngineUnavailable
 
 Temporal stores the class name and matches exact names, never bases: `runtime/policies.py` lists
 the permanent ones and a test compares that list with the classes here.
@@ -95,6 +96,12 @@ class ScannerCrashed(TransientError):
     """A scanner process died or ended without a complete report."""
 
     code = "scanner_crashed"
+
+
+class ScannerTimedOut(TransientError):
+    """A scanner did not finish within its policy's time limit and was stopped."""
+
+    code = "scanner_timed_out"
 
 
 class TargetUnreachable(TransientError):

@@ -225,7 +225,7 @@ async def _stop_group(process: asyncio.subprocess.Process, directory: Path) -> N
         # Also when the leader is gone: its children may be in the group still.
         _signal_group(process.pid, signal.SIGKILL)
         for _ in range(50):
-            strays = _strays(directory)
+            strays = processes_of(directory)
             if not strays:
                 break
             for pid in strays:
@@ -240,7 +240,7 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def _strays(directory: Path) -> list[int]:
+def processes_of(directory: Path) -> list[int]:
     """Processes that inherited the scanner's TMPDIR, wherever they moved to (Linux)."""
     mark = f"TMPDIR={directory}".encode()
     found = []

@@ -12,6 +12,7 @@ from runtime.settings import Settings
 from scanners.prowler_catalogue import Catalogue, load_catalogue
 from scanners.prowler_install import environment_of, install_prowler
 from tests.support.cloud import RunningCloud, demo_cloud
+from tests.support.endpoints import Endpoints, serving
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,10 @@ def _furnish(cloud: RunningCloud, region: str) -> None:
         MaxCount=1,
         UserData="export DB_PASSWORD=aQ9vT3xLw82pRz7K\n",
     )
+
+
+@pytest.fixture(scope="session")
+def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """Servers for network scanners on the loopback address."""
+    with serving(tmp_path_factory.mktemp("endpoints")) as ports:
+        yield ports

@@ -1,0 +1,102 @@
+"""One run of a native scanner: its command in its cage, and what its report says."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TypeVar
+
+from contracts.errors import ReportMalformed, ScannerCrashed, ScannerTimedOut
+from contracts.native import (
+    AssetCoverage,
+    AssetOutcome,
+    NativeFinding,
+    ScanPolicy,
+    ToolProgress,
+    ToolReport,
+)
+from scanners.native import Adapter
+from scanners.process import private_directory
+from scanners.sandbox import Ended, caged
+
+TargetT = TypeVar("TargetT")
+
+
+async def assess(
+    adapter: Adapter[TargetT], target: TargetT, policy: ScanPolicy
+) -> AsyncGenerator[ToolProgress | NativeFinding | AssetCoverage | ToolReport, None]:
+    """Progress while the tool runs, then findings and coverage, and one ToolReport at the end.
+
+    A tool that is stopped for its time limit may have kept what it found: then that comes, and
+    nothing counts as wholly assessed. No process is left once the generator is closed or has
+    raised. Raises ScannerMissing, ScannerCrashed, ScannerTimedOut or ReportMalformed.
+    """
+    with private_directory() as directory:
+        adapter.prepare(target, directory)
+        command = adapter.command(target, policy, directory)
+        command[0] = where_is(adapter.program)
+        ended: Ended | None = None
+        weakness: str | None = None
+        try:
+            words = caged(
+                adapter.tool.value, command, policy, directory, needs_network=adapter.needs_network
+            )
+            async with aclosing(words) as said:
+                async for each in said:
+                    if isinstance(each, Ended):
+                        ended, weakness = each, adapter.failure(each.exit_code)
+                    elif progress := adapter.progress(each.line):
+                        yield progress
+        except ScannerTimedOut as late:
+            if not (adapter.keeps_partial and (directory / adapter.report).exists()):
+                raise
+            weakness = late.message
+        if ended and not (directory / adapter.report).exists():
+            raise _no_report(adapter, ended, weakness)
+        findings, coverage = 0, list[AssetCoverage]()
+        try:
+            for number, item in enumerate(adapter.parse(directory / adapter.report, target)):
+                if isinstance(item, AssetCoverage):
+                    item = _weakened(item, weakness)
+                    coverage.append(item)
+                else:
+                    findings += 1
+                yield item
+                if number % 50 == 0:
+                    await asyncio.sleep(0)  # a long report must not keep heartbeats waiting
+        except ReportMalformed as error:
+            if ended is None or weakness:
+                raise _no_report(adapter, ended, weakness) from error
+            raise
+        code = ended.exit_code if ended else None
+        yield ToolReport(adapter.tool, code, findings, tuple(coverage))
+
+
+def where_is(program: str) -> str:
+    """The program of an environment that we made for it, else its name, which PATH decides."""
+    ours = environment_of(program) / "bin" / program
+    return str(ours) if ours.exists() else program
+
+
+def environment_of(program: str) -> Path:
+    """Where a scanner that is a Python package has an environment of its own."""
+    return Path(sys.prefix) / "scanners" / program
+
+
+def _weakened(coverage: AssetCoverage, weakness: str | None) -> AssetCoverage:
+    if weakness and coverage.outcome is AssetOutcome.ASSESSED:
+        return coverage._replace(outcome=AssetOutcome.PARTIAL, reason=weakness)
+    return coverage
+
+
+def _no_report(
+    adapter: Adapter[TargetT], ended: Ended | None, weakness: str | None
+) -> ScannerCrashed:
+    if ended is None:
+        return ScannerCrashed(f"{adapter.tool}: {weakness}")
+    how = weakness or f"ended with exit code {ended.exit_code}"
+    said = f" It said: {ended.complaint}" if ended.complaint else ""
+    return ScannerCrashed(f"{adapter.tool} {how}, without a report that can be read.{said}")

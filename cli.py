@@ -23,8 +23,10 @@ from commands import (
     scanners,
     scans,
     schedules,
+    scopes,
     sla,
     stack,
+    targets,
 )
 from commands.client import WRONG_USAGE, Failure
 from commands.output import complain
@@ -44,6 +46,8 @@ app = typer.Typer(
 app.command("up")(stack.up)
 app.command("demo")(stack.demo)
 app.add_typer(accounts.app, name="account")
+app.add_typer(targets.app, name="target")
+app.add_typer(scopes.app, name="scope")
 app.add_typer(scans.app, name="scan")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(jobs.app, name="job")

@@ -29,7 +29,9 @@ from api.routes import (
     scan_events,
     scans,
     schedules,
+    scopes,
     sla,
+    targets,
     tracked_items,
     vulnerabilities,
 )
@@ -66,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (
         *(imports, schedules, jobs, runs, tracked_items),
         *(findings, vulnerabilities, mute_rules, sla),
-        *(resources, checks, keys),
+        *(targets, scopes, resources, checks, keys),
     ):
         app.include_router(module.router)
     for module in (health, metrics):

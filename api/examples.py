@@ -226,3 +226,56 @@ MUTE_RULES: Final[dict[str, Example]] = {
         },
     },
 }
+
+TARGETS: Final[dict[str, Example]] = {
+    "host": {
+        "summary": "A host with a port",
+        "value": {
+            "kind": "host",
+            "value": "www.example.com:443",
+            "tags": {"environment": "production"},
+        },
+    },
+    "cidr": {"summary": "A network", "value": {"kind": "cidr", "value": "203.0.113.0/28"}},
+    "url": {
+        "summary": "A web application",
+        "value": {"kind": "url", "value": "https://shop.example.com/"},
+    },
+    "image": {
+        "summary": "A container image",
+        "value": {"kind": "image", "value": "ghcr.io/example/shop:1.4.2"},
+    },
+    "repository": {
+        "summary": "A directory on the workers",
+        "value": {"kind": "repository", "value": "/srv/repositories/shop"},
+    },
+    "cluster": {"summary": "A cluster", "value": {"kind": "cluster", "value": "production"}},
+}
+
+SCOPES: Final[dict[str, Example]] = {
+    "perimeter": {
+        "summary": "A domain with all below it, and the networks behind it, for some years",
+        "value": {
+            "name": "perimeter",
+            "allows": [
+                {"kind": "domain", "value": "example.com", "subdomains": True},
+                {"kind": "cidr", "value": "203.0.113.0/24"},
+                {"kind": "cidr", "value": "10.20.0.0/16"},
+            ],
+            "approved_by": "Ada Lovelace, CISO",
+            "note": "Contract 2026/17, appendix B.",
+            "valid_until": "2099-06-30T12:00:00Z",
+        },
+    },
+    "builds": {
+        "summary": "What the build makes",
+        "value": {
+            "name": "builds",
+            "allows": [
+                {"kind": "image", "value": "ghcr.io/example"},
+                {"kind": "path", "value": "/srv/repositories"},
+                {"kind": "cluster", "value": "production"},
+            ],
+        },
+    },
+}

@@ -30,6 +30,7 @@ from contracts.vocabulary import (
     ScanStatus,
     ScheduleStatus,
     Severity,
+    TargetKind,
     TriggerKind,
 )
 from contracts.vulnerabilities import VulnerabilityFilter
@@ -199,6 +200,23 @@ class ItemListQuery(CommaLists, PageQuery):
     expires_before: AwareDatetime | None = Field(
         None, description="RFC 3339 time; a + is written %2B in a URL."
     )
+
+
+class TargetListQuery(CommaLists, PageQuery):
+    """One page of targets."""
+
+    kind: list[TargetKind] | None = Field(None, description="What they are.")
+    enabled: bool | None = Field(None, description="Only enabled, or only disabled targets.")
+    tag: list[Annotated[Word, Field(pattern=r"^[^:]+:.*$")]] | None = Field(
+        None, description="Pairs that must all be present, such as env:prod."
+    )
+    q: Search | None = Field(None, description="Text in the value.")
+
+
+class ScopeListQuery(CommaLists, PageQuery):
+    """One page of scopes."""
+
+    valid: bool | None = Field(None, description="Only those that are valid, or that have ended.")
 
 
 def refuse_unknown_parameters(request: Request) -> None:

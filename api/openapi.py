@@ -27,9 +27,9 @@ create it (`POST /schedules`), and see what became of its times (`GET /schedules
 
 **Keys**: every call but `/healthz`, `/readyz` and this description needs the header
 `Authorization: Bearer <key>`. A key belongs to a team, sees only its rows, and has a role: a
-`viewer` reads, an `operator` also adds accounts, runs scans and jobs, keeps schedules and tracked
-items, decides about vulnerabilities and mutes findings, an `admin` also removes accounts and
-schedules, sets due dates and makes keys.
+`viewer` reads, an `operator` also adds accounts and targets, runs scans and jobs, keeps schedules
+and tracked items, decides about vulnerabilities and mutes findings, an `admin` also removes
+accounts and schedules, approves scopes of targets, sets due dates and makes keys.
 
 **Lists** answer `{"items": [...], "next_cursor": "..." | null}`; send `next_cursor` as `cursor` for
 the next page. **Filters** take comma lists: `?severity=critical,high`. Unknown parameters and
@@ -51,6 +51,8 @@ TAGS: Final = [
     {"name": "vulnerabilities", "description": "What people work on, made of the findings."},
     {"name": "mute rules", "description": "Findings that nobody has to act on, and why."},
     {"name": "sla", "description": "When vulnerabilities are due, and what people were told."},
+    {"name": "targets", "description": "What native scans look at: hosts, networks, images, …"},
+    {"name": "scopes", "description": "What a team may scan, by whose approval, until when."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},
     {"name": "keys", "description": "Who may call this API."},

@@ -22,6 +22,7 @@ from contracts.errors import (
     EngineUnavailable,
     NotFound,
     ScopeInvalid,
+    TargetInvalid,
 )
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ STATUS: dict[type[CloudsweepError], int] = {
     NotFound: 404,
     Conflict: 409,
     ScopeInvalid: 422,
+    TargetInvalid: 422,
     CredentialsRejected: 422,
 }
 """What a caller can act on. Every error that is not here nor in UNREACHABLE is ours: a 500."""
@@ -148,7 +150,7 @@ def _as_refusal(error: Exception) -> Refusal:
             detail, fix = UNREACHABLE[type(error)]
             return Refusal(503, detail, code=error.code, fix=fix)
         case CloudsweepError() if type(error) in STATUS:
-            field = error.field if isinstance(error, ScopeInvalid) else None
+            field = error.field if isinstance(error, ScopeInvalid | TargetInvalid) else None
             return Refusal(
                 STATUS[type(error)],
                 error.message,

@@ -33,6 +33,8 @@ SAMPLES: Final[Mapping[str, str]] = {
     "filter": '{"environment": "production"}',
     "attributes": '{"environment": "production"}',
     "params": '{"account_id": "…"}',
+    "tags": '{"environment": "production"}',
+    "allows": '{"kind": "cidr", "value": "203.0.113.0/24"}',
 }
 
 NAMING: Final = "Lower-case letters, digits and underscores, such as certificate."
@@ -50,6 +52,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "Idempotency-Key": "Use 1 to 200 printable ASCII characters without spaces.",
     "cursor": "Send the `next_cursor` of the page before, unchanged.",
     "tag": "Write it as key:value.",
+    "tags": "The name of a tag has no colon and no comma.",
     "cron": 'Write it like "0 2 * * *", or "@daily"; several as a list.',
     "timezone": "Use an IANA name, such as Europe/Berlin.",
     "dates": "Write it like 2026-12-25, or 12-25 for every year.",

@@ -128,7 +128,7 @@ class Api:
                 return {"items": items, "next_cursor": cursor}
 
     def resolve(self, path: str, text: str, noun: str, *filters: Row) -> str:
-        """The id that `text` means: a whole id, the beginning or end of one, or a row's name."""
+        """The id that `text` means: a whole id, a part of one, or a row's name or value."""
         try:
             return str(UUID(text))
         except ValueError:
@@ -138,7 +138,7 @@ class Api:
         for parameters in filters or ({},):
             for row in self._rows(path, parameters):
                 identity = row["id"]
-                if row.get("name") == text:
+                if text in (row.get("name"), row.get("value")):
                     return str(identity)
                 if len(part) >= 4 and (identity.startswith(part) or identity.endswith(part)):
                     found[identity] = row

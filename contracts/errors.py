@@ -2,8 +2,8 @@
 
 CloudsweepError
 ├── PermanentError      retrying cannot help: fix the input, the credentials or the code
-│   ├── CredentialsRejected, ScopeInvalid, ScannerMissing, ReportMalformed, WrongAccount,
-│   │   StagingLost, NotFound, Conflict
+│   ├── CredentialsRejected, ScopeInvalid, TargetInvalid, ScannerMissing, ReportMalformed,
+│   │   WrongAccount, StagingLost, NotFound, Conflict
 └── TransientError      the same call may succeed later
     ├── ScannerCrashed, ScannerTimedOut, TargetUnreachable, RateLimited,
     │   DatabaseUnavailable, EngineUnavailable
@@ -13,6 +13,8 @@ the permanent ones and a test compares that list with the classes here.
 """
 
 from __future__ import annotations
+
+from contracts.vocabulary import TargetRule
 
 MESSAGE_LIMIT = 8_000
 """Characters of error text that may leave a process."""
@@ -49,6 +51,24 @@ class ScopeInvalid(PermanentError):
 
     def __init__(self, message: str, *, field: str | None = None, fix: str | None = None) -> None:
         super().__init__(message, fix=fix)
+        self.field = field
+
+
+class TargetInvalid(PermanentError):
+    """A target may not be scanned by `rule`, or what names it in `field` cannot be read."""
+
+    code = "target_invalid"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        rule: TargetRule = TargetRule.MALFORMED,
+        field: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        super().__init__(message, fix=fix)
+        self.rule = rule
         self.field = field
 
 
@@ -105,7 +125,7 @@ class ScannerTimedOut(TransientError):
 
 
 class TargetUnreachable(TransientError):
-    """The provider's endpoint, or Steampipe, does not answer."""
+    """The provider's endpoint, Steampipe, a target or its name server does not answer."""
 
     code = "target_unreachable"
 

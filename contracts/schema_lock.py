@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from contracts import accounts, jobs, runs, scans, sla, vulnerabilities
+from contracts import accounts, jobs, runs, scans, sla, targets, vulnerabilities
 from contracts.base import Contract
 
 LOCK: Final = Path(__file__).with_name("schema.lock.json")
@@ -45,6 +45,7 @@ CROSSING: Final[tuple[type[Contract], ...]] = (
     runs.SweepDone,
     runs.ReconcileRequest,
     runs.JobSummary,
+    targets.PinnedTarget,
     sla.SlaCheckRequest,
     sla.SlaStep,
     sla.SlaDone,

@@ -259,3 +259,42 @@ class Weekday(StrEnum):
     FRI = "fri"
     SAT = "sat"
     SUN = "sun"
+
+
+class TargetKind(StrEnum):
+    """What a target of a native scan is."""
+
+    HOST = "host"  # a name or an address, with or without a port
+    CIDR = "cidr"
+    URL = "url"
+    IMAGE = "image"
+    REPOSITORY = "repository"  # a directory on the workers
+    CLUSTER = "cluster"
+
+
+class ScopeKind(StrEnum):
+    """What an entry of a scope names."""
+
+    CIDR = "cidr"
+    DOMAIN = "domain"
+    IMAGE = "image"  # a registry, or the beginning of image names in it
+    PATH = "path"
+    CLUSTER = "cluster"
+
+
+class TargetRule(StrEnum):
+    """The rule by which a target is refused."""
+
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    METADATA = "metadata"
+    LOOPBACK = "loopback"
+    RESERVED = "reserved"  # link-local, multicast, unspecified, for future use
+    EMBEDDED_IPV4 = "embedded_ipv4"
+    OWN_SERVER = "own_server"
+    OUT_OF_SCOPE = "out_of_scope"
+    SCOPE_EXPIRED = "scope_expired"
+    PRIVATE = "private"  # a private network that no scope names
+    UNRESOLVED = "unresolved"
+    MOVED = "moved"  # it no longer has the addresses that were checked
+    DISABLED = "disabled"

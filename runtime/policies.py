@@ -11,6 +11,7 @@ from temporalio.workflow import ActivityCancellationType
 PERMANENT_ERRORS: Final = (
     "CredentialsRejected",
     "ScopeInvalid",
+    "TargetInvalid",
     "ScannerMissing",
     "ReportMalformed",
     "StagingLost",

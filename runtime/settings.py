@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     import_limit_bytes: int = Field(
         2_000_000_000, ge=1, description="Largest file to import, as sent and as unpacked."
     )
+    allow_loopback_targets: bool = Field(
+        False, description="Let targets be on loopback: for tests and demos only."
+    )
     stuck_scan_hours: float = Field(
         4.0, gt=0, allow_inf_nan=False, description="When a running scan counts as stuck."
     )

@@ -53,6 +53,7 @@ FIELDS = [
     *("max_runs", "exclude", "pause_after_failures", "paused", "note", "params", "start", "end"),
     *("action", "reason", "until", "comment", "check_id", "resource", "region", "tag", "full"),
     *("rerun", "dry_run", "kind", "owner", "expires_at", "lead_seconds", "attributes"),
+    *("value", "tags", "allows", "approved_by", "valid_until"),
 ]
 BODIES = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6) | JSON
 ALLOWED = {200, 201, 202, 204, 401, 403, 404, 405, 409, 413, 422, 503}

@@ -28,6 +28,8 @@ STABLE = {
     "sync_vulnerabilities", "decide_vulnerability", "preview_mute_rule", "create_mute_rule",
     "list_mute_rules", "get_mute_rule", "delete_mute_rule", "get_sla", "replace_sla",
     "list_notices", "show_consistency",
+    "create_target", "list_targets", "get_target", "change_target", "delete_target", "check_target",
+    "create_scope", "list_scopes", "get_scope", "change_scope", "delete_scope",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tests.cli.conftest import Command, run
 from tests.support.ports import free_ports
 
 GROUPS = ["account", "scan", "schedule", "job", "run", "item", "finding", "resource", "check",
-          "key", "scanners"]  # fmt: skip
+          "key", "scanners", "target", "scope"]  # fmt: skip
 PROMISED = {
     "account": {"add", "list", "check"},
     "scan": {"start", "list", "show", "cancel", "pause", "resume", "watch", "tasks"},
@@ -29,6 +29,8 @@ PROMISED = {
     "check": {"list", "show"},
     "key": {"create", "list", "revoke"},
     "scanners": {"list", "install"},
+    "target": {"add", "list", "show", "check", "enable", "disable", "remove"},
+    "scope": {"add", "list", "show", "change", "end", "remove"},
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from storage import (
     import_tables,
     schedule_tables,
     staging_tables,
+    target_tables,
     vulnerability_tables,
     watchdog_tables,
 )
@@ -28,6 +29,7 @@ DEFINED_IN = {
     import_tables.ImportFileRow.__table__,
     schedule_tables.ScheduleRow.__table__,
     staging_tables.FINDING_STAGING,
+    target_tables.TargetRow.__table__,
     vulnerability_tables.VulnerabilityRow.__table__,
     watchdog_tables.RepairRow.__table__,
 }
@@ -125,5 +127,5 @@ async def test_an_older_postgresql_is_refused_with_the_fix(
         await bootstrap.migrate(database_url)
     assert "PostgreSQL 18 or later" in (refused.value.fix or "")
     connection = await asyncpg.connect(database_url)
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0005"
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0008"
     await connection.close()

@@ -1,0 +1,73 @@
+"""Whether a stored target may be scanned, as planning, every attempt and people ask it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from contracts.targets import PinnedTarget, Target
+from runtime.own_servers import own_servers
+from runtime.settings import Settings
+from runtime.temporal import connect_config
+from scanners.scope_judgement import Surroundings, approvals_of
+from scanners.target_resolution import Pinning, Resolver, look_around, system_resolver
+from storage import target_scopes, targets
+from storage.database import Database
+
+
+async def pin_target(
+    database: Database,
+    settings: Settings,
+    team_id: UUID,
+    target_id: UUID,
+    *,
+    at: datetime,
+    resolver: Resolver = system_resolver,
+) -> PinnedTarget:
+    """Look the target up once and check every address; TargetInvalid says which rule refuses it."""
+    target, pinning = await _judged(database, settings, team_id, target_id, at, resolver)
+    return await pinning.pin(target)
+
+
+async def verify_target(
+    database: Database,
+    settings: Settings,
+    pinned: PinnedTarget,
+    *,
+    at: datetime,
+    resolver: Resolver = system_resolver,
+) -> PinnedTarget:
+    """Check a pinned target again, at execution and at each retry: what may be connected to now."""
+    target, pinning = await _judged(
+        database, settings, pinned.team_id, pinned.target_id, at, resolver
+    )
+    return await pinning.verify(pinned, target)
+
+
+async def surroundings_of(
+    settings: Settings, *, resolver: Resolver = system_resolver
+) -> Surroundings:
+    """What this installation is, with its own servers looked up."""
+    temporal = connect_config(settings)["target_host"]
+    return await look_around(
+        own_servers(settings, temporal),
+        allow_loopback=settings.allow_loopback_targets,
+        own_paths=[str(settings.data_dir)],
+        resolver=resolver,
+    )
+
+
+async def _judged(
+    database: Database,
+    settings: Settings,
+    team_id: UUID,
+    target_id: UUID,
+    at: datetime,
+    resolver: Resolver,
+) -> tuple[Target, Pinning]:
+    async with database.transaction() as session:
+        target = await targets.get_target(session, team_id, target_id)
+        scopes = await target_scopes.all_scopes(session, team_id)
+    # No connection is held while name servers are asked.
+    around = await surroundings_of(settings, resolver=resolver)
+    return target, Pinning(approvals_of(scopes), around, at, resolver)

@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.failures import SafeFailures
+from activities.native_scans import NativeScanActivities
 from activities.run_admission import RunAdmissionActivities
 from activities.run_endings import RunEndActivities
 from activities.scan_lifecycle import ScanLifecycleActivities
@@ -65,6 +66,7 @@ def registrations(
     """
     lifecycle = ScanLifecycleActivities(database, settings, client)
     shards = ShardActivities(database, settings)
+    native = NativeScanActivities(database, settings)
     endings = RunEndActivities(database, client)
     admission = RunAdmissionActivities(database, endings, JOBS)
     upkeep = ScheduleUpkeepActivities(database, client, admission, endings)
@@ -93,6 +95,7 @@ def registrations(
         ),
         task_queues.DISCOVERY: Registration([], [shards.discover_shard]),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
+        task_queues.NATIVE: Registration([], [native.plan_native, native.run_tool]),
         task_queues.SYNC: Registration(
             [*jobs[task_queues.SYNC], VulnerabilitySync, ImportMerge],
             [

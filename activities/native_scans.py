@@ -181,9 +181,7 @@ class _Said:
     def assessed(self) -> set[str]:
         """Assets where what was not found again is gone."""
         return {
-            asset
-            for asset, said in self._assets.items()
-            if said.outcome is AssetOutcome.ASSESSED
+            asset for asset, said in self._assets.items() if said.outcome is AssetOutcome.ASSESSED
         }
 
     def complete(self, pairs: list[CoveredCheck]) -> list[CoveredCheck]:

@@ -77,11 +77,11 @@ SCANS: Final[dict[str, Example]] = {
 NATIVE_SCANS: Final[dict[str, Example]] = {
     "suitable": {
         "summary": "Every tool that suits the target",
-        "value": {"targets": [TARGET]},
+        "value": {"targets": [ACCOUNT]},
     },
     "gently": {
         "summary": "One tool, slowly",
-        "value": {"targets": [TARGET], "tools": ["nmap"], "policy": "gentle"},
+        "value": {"targets": [ACCOUNT], "tools": ["nmap"], "policy": "gentle"},
     },
 }
 

@@ -113,10 +113,10 @@ def _endpoint(tool: NativeTool, pinned: PinnedTarget, address: str) -> Endpoint:
     place = Endpoint(host=pinned.name or single, address=single, port=pinned.port)
     if pinned.kind is TargetKind.URL:
         url = urlsplit(pinned.value)
-        scheme = "http" if url.scheme == "http" else "https"
-        port = pinned.port or (80 if scheme == "http" else 443)
         path = url.path + (f"?{url.query}" if url.query else "")
-        return place._replace(scheme=scheme, path=path or "/", port=port)
+        if url.scheme == "http":
+            return place._replace(scheme="http", path=path or "/", port=pinned.port or 80)
+        return place._replace(path=path or "/", port=pinned.port or 443)
     if tool in _TLS and place.port is None:
         return place._replace(port=443)
     return place

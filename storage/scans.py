@@ -31,7 +31,6 @@ from storage import cursors
 from storage.accounts import native_account
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
-
 OPTIONS: Final[dict[ScanKind, type[ScanOptions | NativeOptions]]] = {
     ScanKind.CLOUD: ScanOptions,
     ScanKind.IMPORT: ScanOptions,

@@ -17,7 +17,7 @@ from activities import engine_starts
 from api import engine, examples, scan_control
 from contracts.findings import CheckText
 from contracts.scans import ScanEnd
-from contracts.vocabulary import Provider, Role, ScanStatus, Severity
+from contracts.vocabulary import Provider, Role, ScanKind, ScanStatus, Severity
 from storage import scan_state
 from storage.checks import upsert_checks
 from storage.database import Database
@@ -26,6 +26,7 @@ from tests.api.scripted import Script
 from workflows.account_check import AccountCheck
 from workflows.cloud_scan import CloudScan
 from workflows.import_merge import ImportMerge
+from workflows.native_scan import NativeScan
 
 Scan = dict[str, Any]
 

@@ -62,7 +62,7 @@ def _of_url(what: str, url: SecretStr | str | None, default_port: int) -> Iterat
 def _of_address(what: str, address: str, default_port: int = 7233) -> Iterator[OwnServer]:
     host, port = address, default_port
     name, colon, number = address.rpartition(":")
-    if colon and number.isdigit() and ("]" in name or ":" not in name):
+    if colon and number.isdecimal() and ("]" in name or ":" not in name):
         host, port = name, int(number)
     host = host.strip("[]").removesuffix(".").lower()
     if host:

@@ -187,7 +187,7 @@ _NUMBERS = text("""
            avg(CASE WHEN done OR status = 'failed' THEN 100 ELSE progress END) AS progress
     FROM (
         SELECT *, status IN ('completed', 'completed_with_errors', 'skipped') AS done,
-               kind = 'compliance' AS assessed
+               kind <> 'discovery' AS assessed
         FROM scan_task WHERE scan_id = ANY(:scan_ids)
     ) AS task
     GROUP BY scan_id

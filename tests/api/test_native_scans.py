@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from runtime.settings import Settings
 from tests.api.scheduled import errors_of, until
 from tests.api.scripted import Script
-from tests.support.endpoints import ADDRESS, Endpoints
+from tests.support.endpoints import ADDRESS, serving
 from tests.support.native import needs
 
 Row = dict[str, Any]
@@ -52,18 +53,20 @@ async def open_ports(operator: httpx.AsyncClient) -> set[str]:
 
 
 async def test_what_nmap_finds_becomes_findings_and_a_closed_port_resolves(
-    script: Script, operator: httpx.AsyncClient, scope: Row, endpoints: Endpoints
+    script: Script, operator: httpx.AsyncClient, scope: Row, tmp_path: Path
 ) -> None:
     needs("nmap", "nmap")
-    target = await add_target(operator, "host", f"{ADDRESS}:{endpoints.http}")
+    with serving(tmp_path) as endpoints:
+        target = await add_target(operator, "host", f"{ADDRESS}:{endpoints.http}")
 
-    first = await scan(operator, targets=[target["id"]], tools=["nmap"], policy="fast")
+        first = await scan(operator, targets=[target["id"]], tools=["nmap"], policy="fast")
 
-    assert (first["status"], first["kind"]) == ("completed", "native"), first
-    assert await open_ports(operator) == {f"{ADDRESS}/tcp/{endpoints.http}"}
-    again = await scan(operator, targets=[target["id"]], tools=["nmap"], policy="fast")
-    assert again["counts"]["findings"] == {"new": 0, "changed": 0, "resolved": 0, "unchanged": 1}
-    await endpoints.close_http()
+        assert (first["status"], first["kind"]) == ("completed", "native"), first
+        assert await open_ports(operator) == {f"{ADDRESS}/tcp/{endpoints.http}"}
+        again = await scan(operator, targets=[target["id"]], tools=["nmap"], policy="fast")
+        assert again["status"] == "completed", again
+        found = again["counts"]["findings"]
+        assert found == {"new": 0, "changed": 0, "resolved": 0, "unchanged": 1}
     last = await scan(operator, targets=[target["id"]], tools=["nmap"], policy="fast")
     assert last["counts"]["findings"]["resolved"] == 1
     assert await open_ports(operator) == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 
@@ -162,12 +163,34 @@ class AssetOutcome(StrEnum):
 
 
 class AssetCoverage(NamedTuple):
-    """How far one asset was assessed; `not_assessed` names the rules that were not, if some."""
+    """How far one asset was assessed; `assessed` and `not_assessed` are rules, `*` at will.
+
+    `ports` is what a port scanner looked at, as in a policy; empty for tools that do not care.
+    """
 
     asset: str
     outcome: AssetOutcome
     reason: str = ""
     not_assessed: tuple[str, ...] = ()
+    assessed: tuple[str, ...] = ("*",)
+    ports: str = ""
+
+    def may_resolve(self, rule: str, port: int | None = None) -> bool:
+        """Whether a finding of this rule, and on this port, is gone if it was not found again."""
+        if self.outcome is not AssetOutcome.ASSESSED or _matches(rule, self.not_assessed):
+            return False
+        return _matches(rule, self.assessed) and (not self.ports or _lists(self.ports, port))
+
+
+def _matches(rule: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(rule, each) for each in patterns)
+
+
+def _lists(ports: str, port: int | None) -> bool:
+    ranges = (each.partition("-") for each in ports.split(","))
+    return port is not None and any(
+        int(first) <= port <= int(last or first) for first, _, last in ranges
+    )
 
 
 class ToolProgress(NamedTuple):

@@ -80,3 +80,8 @@ def _is_address(text: str) -> bool:
         return str(ipaddress.ip_address(text)) == text.lower()
     except ValueError:
         return False
+
+
+def endpoint_name(target: Endpoint) -> str:
+    """What findings call an endpoint: its name and port."""
+    return f"{in_brackets(target.host)}:{target.port or 443}"

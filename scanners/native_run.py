@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
 from typing import TypeVar
 
 from contracts.errors import ReportMalformed, ScannerCrashed, ScannerTimedOut
@@ -20,6 +18,7 @@ from contracts.native import (
 )
 from scanners.native import Adapter
 from scanners.process import private_directory
+from scanners.python_tools import where_is
 from scanners.sandbox import Ended, caged
 
 TargetT = TypeVar("TargetT")
@@ -73,17 +72,6 @@ async def assess(
             raise
         code = ended.exit_code if ended else None
         yield ToolReport(adapter.tool, code, findings, tuple(coverage))
-
-
-def where_is(program: str) -> str:
-    """The program of an environment that we made for it, else its name, which PATH decides."""
-    ours = environment_of(program) / "bin" / program
-    return str(ours) if ours.exists() else program
-
-
-def environment_of(program: str) -> Path:
-    """Where a scanner that is a Python package has an environment of its own."""
-    return Path(sys.prefix) / "scanners" / program
 
 
 def _weakened(coverage: AssetCoverage, weakness: str | None) -> AssetCoverage:

@@ -52,6 +52,9 @@ _CUT_OFF: Final = frozenset(
 )
 _ELEMENTS_HELD: Final = 1_000_000
 _DEPTH: Final = 30
+_ROOT: Final = "nmaprun"
+_PORTS: Final = re.compile(r"\d{1,5}(?:-\d{1,5})?(?:,\d{1,5}(?:-\d{1,5})?)*")
+_NO_PORTS: Final = "0"
 _PROGRESS: Final = re.compile(r"^(?P<phase>[A-Za-z ]{1,40}) Timing: About (?P<percent>\d+\.\d+)%")
 
 
@@ -127,14 +130,22 @@ def progress(line: str) -> ToolProgress | None:
 
 def parse(report: Path, target: Endpoint) -> Iterator[Reported]:
     """Findings and one coverage for each host; a host that nobody answered for is unreachable."""
-    hosts = 0
+    hosts, ports = 0, ""
+    assessed: tuple[str, ...] = ("open-port",)
     ended: str | None = "the report is cut off"
     with opened(report) as file:
         try:
             for element in _parts(file):
-                if element.tag == "host":
+                if element.tag == _ROOT:
+                    assessed += _scripts_of(element)
+                elif element.tag == "scaninfo":
+                    ports = _ports_of(element)
+                elif element.tag == "host":
                     hosts += 1
-                    yield from _host(element, target)
+                    for item in _host(element, target):
+                        if isinstance(item, AssetCoverage):
+                            item = item._replace(assessed=assessed, ports=ports)
+                        yield item
                 elif element.tag == "target" and element.get("status") == "skipped":
                     yield _skipped(element, target)
                 elif (finished := element.find("finished")) is not None:
@@ -153,14 +164,15 @@ def parse(report: Path, target: Endpoint) -> Iterator[Reported]:
 
 
 def _parts(file: Any) -> Iterator[Element]:
-    """What stands directly below the root, each part forgotten once the next one is asked for."""
+    """The root as it begins, then each of its children; forgotten once the next is asked for."""
     root: Element | None = None
     depth = held = 0
     for event, element in iterparse(file, events=("start", "end")):
         if root is None:
             root = element
-            if element.tag != "nmaprun":
+            if element.tag != _ROOT:
                 raise ReportMalformed("The report of nmap is no <nmaprun>.")
+            yield root
         depth += 1 if event == "start" else -1
         held += 1
         if held > _ELEMENTS_HELD or depth > _DEPTH:
@@ -169,6 +181,16 @@ def _parts(file: Any) -> Iterator[Element]:
             yield element
             root.clear()
             held = 0
+
+
+def _scripts_of(root: Element) -> tuple[str, ...]:
+    said = re.search(r" --script (\S+)", (root.get("args") or "")[:8_000])
+    return tuple(said[1].split(",")) if said else ()
+
+
+def _ports_of(scaninfo: Element) -> str:
+    services = (scaninfo.get("services") or "")[:8_000]
+    return services if _PORTS.fullmatch(services) else _NO_PORTS
 
 
 def _malformed(error: Exception) -> ReportMalformed:

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -71,7 +72,9 @@ def _routed(file: IO[bytes], wanted: frozenset[JsonPath]) -> Iterator[tuple[Json
     path: list[str] = []
     builder: ObjectBuilder | None = None
     builds_at = parts = 0
-    for event, value in ijson.basic_parse(file, use_float=True):
+    for event, value in ijson.basic_parse(file):
+        if isinstance(value, Decimal):
+            value = float(value)
         parts += 1
         if builder is None:
             parts = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from temporalio import activity
 
@@ -139,12 +141,12 @@ class NativeScanActivities(ShardActivities):
         except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
             raise as_application_error(error, final=last_try()) from None
         async with self._database.transaction() as session:
-            known = await coverage.known_checks(
+            known = await coverage.live_findings(
                 session, where.account_id, tool, sorted(said.assessed)
             )
-        complete = said.complete([*known, *said.seen])
         async with self._database.copying() as connection:
-            covered = await staging.stage_coverage(connection, where, complete)
+            progress.rows += await staging.stage_findings(connection, where, said.kept(known))
+            covered = await staging.stage_coverage(connection, where, said.complete(known))
         return await self._report(task, said.coverage(tool), progress.rows, covered)
 
     async def _stage_said(
@@ -156,10 +158,18 @@ class NativeScanActivities(ShardActivities):
         async with self._database.transaction() as session:
             await checks.add_checks(session, list(texts.values()))
         observed = [_observed(finding, pinned) for finding in said.findings]
-        said.seen |= {CoveredCheck(each.check_id, each.region) for each in observed}
+        said.seen |= {_key(each) for each in observed}
         said.findings.clear()
         async with self._database.copying() as connection:
             return await staging.stage_findings(connection, where, observed)
+
+
+class _Key(NamedTuple):
+    """What tells findings of one tool apart."""
+
+    check_id: str
+    region: str
+    resource_uid: str
 
 
 class _Said:
@@ -167,37 +177,47 @@ class _Said:
 
     def __init__(self) -> None:
         self.findings: list[NativeFinding] = []
-        self.seen: set[CoveredCheck] = set()
-        self._assets: dict[str, AssetCoverage] = {}
+        self.seen: set[_Key] = set()
+        self._assets: defaultdict[str, list[AssetCoverage]] = defaultdict(list)
 
     def cover(self, asset: AssetCoverage) -> None:
-        """Of several words about one asset, as of its addresses, the worst counts."""
-        known = self._assets.get(asset.asset)
-        if known is None or known.outcome is AssetOutcome.ASSESSED:
-            left_out = asset.not_assessed + (known.not_assessed if known else ())
-            self._assets[asset.asset] = asset._replace(not_assessed=left_out)
+        """One word about an asset; a name with several addresses gets one for each."""
+        self._assets[asset.asset].append(asset)
 
     @property
     def assessed(self) -> set[str]:
-        """Assets where what was not found again is gone."""
+        """Assets where what was not found again may be gone."""
         return {
-            asset for asset, said in self._assets.items() if said.outcome is AssetOutcome.ASSESSED
+            asset
+            for asset, words in self._assets.items()
+            if all(said.outcome is AssetOutcome.ASSESSED for said in words)
         }
 
-    def complete(self, pairs: list[CoveredCheck]) -> list[CoveredCheck]:
-        """Those of these that were assessed to their end."""
-        return sorted(
-            pair
-            for pair in set(pairs)
-            if pair.region in self.assessed
-            and pair.check_id not in self._assets[pair.region].not_assessed
-        )
+    def kept(self, known: Iterable[ObservedFinding]) -> list[ObservedFinding]:
+        """Those of these that were not found again, where nobody looked for them this time."""
+        return [
+            each
+            for each in known
+            if _key(each) not in self.seen
+            and not all(
+                said.may_resolve(each.check_id, native_plan.port_of(each.resource_uid))
+                for said in self._assets[each.region]
+            )
+        ]
+
+    def complete(self, known: Iterable[ObservedFinding]) -> list[CoveredCheck]:
+        """Where findings that are not staged are gone."""
+        pairs = {CoveredCheck(key.check_id, key.region) for key in self.seen}
+        pairs |= {CoveredCheck(each.check_id, each.region) for each in known}
+        assessed = self.assessed
+        return sorted(pair for pair in pairs if pair.region in assessed)
 
     def coverage(self, tool: NativeTool) -> Coverage:
         """The same in numbers, with a problem for each asset that was not wholly assessed."""
         wanting = [
             said
-            for said in self._assets.values()
+            for words in self._assets.values()
+            for said in words
             if said.outcome is not AssetOutcome.ASSESSED or said.not_assessed
         ]
         return Coverage(
@@ -216,6 +236,10 @@ class _Said:
                 for said in wanting
             ],
         )
+
+
+def _key(finding: ObservedFinding) -> _Key:
+    return _Key(finding.check_id, finding.region, finding.resource_uid)
 
 
 def _observed(finding: NativeFinding, pinned: PinnedTarget) -> ObservedFinding:

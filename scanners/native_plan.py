@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -34,6 +35,10 @@ SUITABLE: Final[dict[TargetKind, tuple[NativeTool, ...]]] = {
 
 CHECK_TITLES: Final = {(NativeTool.NMAP, "open-port"): "A port is open"}
 """What a check is called where its findings are each called otherwise."""
+
+
+_PARTS: Final = re.compile(r"[:/]")
+_PORT: Final = re.compile(r"/(?:tcp|udp|sctp)/(\d+)")
 
 
 class Part(NamedTuple):
@@ -143,9 +148,16 @@ def _span(low: int, high: int) -> list[str]:
 
 
 def resource_uid(finding: NativeFinding) -> str:
-    """What a finding is about, as its tool tells it apart: the asset, then port and more."""
-    parts = dict.fromkeys(finding.identity[1:])
-    return "/".join(part for part in parts if part and part != finding.rule)
+    """What a finding is about, as its tool tells it apart: `shop.example/tcp/8080`."""
+    said = {finding.rule, *_PARTS.split(finding.asset)}
+    rest = [part for part in dict.fromkeys(finding.identity[1:]) if part and part not in said]
+    return "/".join([finding.asset, *(part for part in rest if part != finding.asset)])
+
+
+def port_of(uid: str) -> int | None:
+    """The port in such a name."""
+    found = _PORT.search(uid)
+    return int(found[1]) if found else None
 
 
 def check_title(finding: NativeFinding) -> str:

@@ -6,11 +6,13 @@ import shutil
 from typing import Any, Final
 
 from contracts.native import NativeTool
-from scanners import nmap
+from scanners import checkov, nmap, sslyze, testssl
 from scanners.native import Adapter
 from scanners.native_run import where_is
 
-ADAPTERS: Final[dict[NativeTool, Adapter[Any]]] = {each.tool: each for each in (nmap.ADAPTER,)}
+ADAPTERS: Final[dict[NativeTool, Adapter[Any]]] = {
+    each.tool: each for each in (nmap.ADAPTER, testssl.ADAPTER, sslyze.ADAPTER, checkov.ADAPTER)
+}
 
 
 def is_installed(tool: NativeTool) -> bool:

@@ -1,4 +1,4 @@
-"""Which checks are known of some regions: where a scanner was, and may find things gone."""
+"""What a source knows of some regions: there a scanner was before, and may find things gone."""
 
 from __future__ import annotations
 
@@ -8,19 +8,38 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.observations import CoveredCheck
-from storage.finding_tables import CheckCoverageRow
+from contracts.observations import ObservedFinding
+from contracts.vocabulary import FindingStatus, Severity
+from storage.finding_tables import CheckCoverageRow, FindingRow
 
 
-async def known_checks(
+async def live_findings(
     session: AsyncSession, account_id: UUID, source: str, regions: Sequence[str]
-) -> list[CoveredCheck]:
-    """Every check of a source that ever was in one of these regions of an account."""
+) -> list[ObservedFinding]:
+    """Every finding of a source in these regions of an account that is not gone."""
     rows = await session.execute(
-        select(CheckCoverageRow.check_id, CheckCoverageRow.region).where(
+        select(
+            CheckCoverageRow.check_id,
+            CheckCoverageRow.service,
+            CheckCoverageRow.region,
+            FindingRow.resource_uid,
+            FindingRow.resource_name,
+            FindingRow.resource_type,
+            FindingRow.severity,
+            FindingRow.status,
+            FindingRow.detail,
+        )
+        .join(FindingRow, FindingRow.coverage_id == CheckCoverageRow.id)
+        .where(
             CheckCoverageRow.account_id == account_id,
             CheckCoverageRow.source == source,
             CheckCoverageRow.region.in_(regions),
+            FindingRow.gone_at.is_(None),
         )
     )
-    return [CoveredCheck(*row) for row in rows]
+    return [
+        ObservedFinding(*row)._replace(
+            severity=Severity(row.severity), status=FindingStatus(row.status)
+        )
+        for row in rows
+    ]

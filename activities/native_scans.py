@@ -120,14 +120,14 @@ class NativeScanActivities(ShardActivities):
         jobs = native_plan.jobs(
             tool, pinned, POLICIES[shard.plan["policy"]], network=shard.plan["network"]
         )
-        said = _Said()
+        said = _Said(pinned)
         try:
             async with ShardProgress(self._database, task, total=100 * len(jobs)) as progress:
                 for number, job in enumerate(jobs):
                     async with aclosing(native_run.assess(*job)) as words:
                         async for each in words:
                             if isinstance(each, NativeFinding):
-                                said.findings.append(each)
+                                said.find(each)
                             elif isinstance(each, AssetCoverage):
                                 said.cover(each)
                             elif isinstance(each, ToolProgress):
@@ -136,8 +136,8 @@ class NativeScanActivities(ShardActivities):
                             elif isinstance(each, ToolReport):
                                 progress.done = 100 * (number + 1)
                             if len(said.findings) >= STAGED_AT_ONCE:
-                                progress.rows += await self._stage_said(where, said, pinned)
-                progress.rows += await self._stage_said(where, said, pinned)
+                                progress.rows += await self._stage_said(where, said)
+                progress.rows += await self._stage_said(where, said)
         except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
             raise as_application_error(error, final=last_try()) from None
         async with self._database.transaction() as session:
@@ -149,16 +149,12 @@ class NativeScanActivities(ShardActivities):
             covered = await staging.stage_coverage(connection, where, said.complete(known))
         return await self._report(task, said.coverage(tool), progress.rows, covered)
 
-    async def _stage_said(
-        self, where: staging.StagingTarget, said: _Said, pinned: PinnedTarget
-    ) -> int:
+    async def _stage_said(self, where: staging.StagingTarget, said: _Said) -> int:
         if not said.findings:
             return 0
-        texts = {finding.rule: _text(finding) for finding in said.findings}
         async with self._database.transaction() as session:
-            await checks.add_checks(session, list(texts.values()))
-        observed = [_observed(finding, pinned) for finding in said.findings]
-        said.seen |= {_key(each) for each in observed}
+            await checks.add_checks(session, list(said.texts.values()))
+        observed = list(said.findings)
         said.findings.clear()
         async with self._database.copying() as connection:
             return await staging.stage_findings(connection, where, observed)
@@ -173,16 +169,44 @@ class _Key(NamedTuple):
 
 
 class _Said:
-    """What a tool said so far: findings not staged yet, and how far each asset was assessed."""
+    """What a tool said so far: findings not staged yet, and how far each asset was assessed.
 
-    def __init__(self) -> None:
-        self.findings: list[NativeFinding] = []
+    The store knows an asset as a region, within which a shard may find things gone: of a target
+    that names a port it is that port alone.
+    """
+
+    def __init__(self, pinned: PinnedTarget) -> None:
+        self._pinned = pinned
+        self.findings: list[ObservedFinding] = []
+        self.texts: dict[str, CheckText] = {}
         self.seen: set[_Key] = set()
         self._assets: defaultdict[str, list[AssetCoverage]] = defaultdict(list)
 
+    def _region(self, asset: str) -> str:
+        port = self._pinned.port
+        return asset if port is None or asset.endswith(f":{port}") else f"{asset}:{port}"
+
+    def find(self, finding: NativeFinding) -> None:
+        """One more finding; a name with several addresses may get one of each."""
+        observed = ObservedFinding(
+            check_id=finding.rule,
+            service=finding.tool,
+            region=self._region(finding.asset),
+            resource_uid=native_plan.resource_uid(finding),
+            resource_name=finding.asset,
+            resource_type=self._pinned.kind,
+            severity=finding.severity,
+            status=FindingStatus.FAIL,
+            detail=f"{finding.title}\n{finding.evidence}".strip(),
+        )
+        if _key(observed) not in self.seen:
+            self.seen.add(_key(observed))
+            self.findings.append(observed)
+            self.texts.setdefault(finding.rule, _text(finding))
+
     def cover(self, asset: AssetCoverage) -> None:
         """One word about an asset; a name with several addresses gets one for each."""
-        self._assets[asset.asset].append(asset)
+        self._assets[self._region(asset.asset)].append(asset)
 
     @property
     def assessed(self) -> set[str]:
@@ -215,45 +239,31 @@ class _Said:
     def coverage(self, tool: NativeTool) -> Coverage:
         """The same in numbers, with a problem for each asset that was not wholly assessed."""
         wanting = [
-            said
-            for words in self._assets.values()
+            (region, said)
+            for region, words in self._assets.items()
             for said in words
             if said.outcome is not AssetOutcome.ASSESSED or said.not_assessed
         ]
         return Coverage(
             planned=len(self._assets),
             run=len(self.assessed),
-            not_assessed=len(wanting),
+            not_assessed=len(self._assets) - len(self.assessed),
             problems=[
                 Problem(
                     service=tool,
-                    region=said.asset,
+                    region=region,
                     error_class=_ERROR_CLASS.get(said.outcome, ErrorClass.OTHER),
                     count=1,
                     checks=list(said.not_assessed),
                     message=f"{said.outcome}: {said.reason}"[:TEXT_LIMIT],
                 )
-                for said in wanting
+                for region, said in wanting
             ],
         )
 
 
 def _key(finding: ObservedFinding) -> _Key:
     return _Key(finding.check_id, finding.region, finding.resource_uid)
-
-
-def _observed(finding: NativeFinding, pinned: PinnedTarget) -> ObservedFinding:
-    return ObservedFinding(
-        check_id=finding.rule,
-        service=finding.tool,
-        region=finding.asset,
-        resource_uid=native_plan.resource_uid(finding),
-        resource_name=finding.asset,
-        resource_type=pinned.kind,
-        severity=finding.severity,
-        status=FindingStatus.FAIL,
-        detail=f"{finding.title}\n{finding.evidence}".strip(),
-    )
 
 
 def _text(finding: NativeFinding) -> CheckText:

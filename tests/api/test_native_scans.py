@@ -92,3 +92,45 @@ async def test_unknown_names_are_refused_by_field(
     answer = await operator.post("scans/native", json=body)
     assert answer.status_code == 422
     assert set(errors_of(answer)) == {"targets[1]", "tools[0]", "policy"}
+
+
+async def test_one_port_of_a_host_says_nothing_of_its_others(
+    script: Script, operator: httpx.AsyncClient, scope: Row, tmp_path: Path
+) -> None:
+    needs("nmap", "nmap")
+    with serving(tmp_path) as endpoints:
+        ports = (endpoints.http, endpoints.tls)
+        targets = [
+            (await add_target(operator, "host", f"{ADDRESS}:{port}"))["id"] for port in ports
+        ]
+        await scan(operator, targets=targets, tools=["nmap"], policy="fast")
+        assert len(await open_ports(operator)) == 2
+        again = await scan(operator, targets=targets[:1], tools=["nmap"], policy="fast")
+        assert again["status"] == "completed"
+        assert len(await open_ports(operator)) == 2
+
+
+async def test_weak_tls_is_found_by_what_speaks_tls(
+    script: Script, operator: httpx.AsyncClient, scope: Row, tmp_path: Path
+) -> None:
+    needs("testssl", "testssl.sh")
+    with serving(tmp_path) as endpoints:
+        weak = await add_target(operator, "host", f"{ADDRESS}:{endpoints.weak_tls}")
+        done = await scan(
+            operator, targets=[weak["id"]], tools=["testssl", "sslyze"], policy="fast"
+        )
+    assert done["status"] == "completed", done
+    listed = (await operator.get("findings?limit=200")).json()["items"]
+    print(
+        [
+            (
+                each["source"],
+                each["check_id"],
+                each["severity"],
+                each["resource"],
+                each["region"],
+                each["title"],
+            )
+            for each in listed
+        ]
+    )

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from runtime.settings import Settings
+from scanners.python_tools import where_is
 from tests.api.scheduled import errors_of, until
 from tests.api.scripted import Script
 from tests.support.endpoints import ADDRESS, serving
@@ -114,6 +115,7 @@ async def test_weak_tls_is_found_by_what_speaks_tls(
     script: Script, operator: httpx.AsyncClient, scope: Row, tmp_path: Path
 ) -> None:
     needs("testssl", "testssl.sh")
+    needs(where_is("sslyze"), "cloudsweep scanners install sslyze")
     with serving(tmp_path) as endpoints:
         weak = await add_target(operator, "host", f"{ADDRESS}:{endpoints.weak_tls}")
         done = await scan(
@@ -121,16 +123,9 @@ async def test_weak_tls_is_found_by_what_speaks_tls(
         )
     assert done["status"] == "completed", done
     listed = (await operator.get("findings?limit=200")).json()["items"]
-    print(
-        [
-            (
-                each["source"],
-                each["check_id"],
-                each["severity"],
-                each["resource"],
-                each["region"],
-                each["title"],
-            )
-            for each in listed
-        ]
-    )
+    found = {(each["source"], each["check_id"]): each["severity"] for each in listed}
+    assert found["sslyze", "tls_1_0-offered"] == "medium"
+    assert found["sslyze", "certificate-key-short"] == "high"
+    assert found["testssl", "TLS1"] == "low"
+    assert found["testssl", "cert_chain_of_trust"] == "critical"
+    assert {each["region"] for each in listed} == {f"{ADDRESS}:{endpoints.weak_tls}"}

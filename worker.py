@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.failures import SafeFailures
+from activities.native_scans import NativeScanActivities
 from activities.retention import RetentionActivities
 from activities.run_admission import RunAdmissionActivities
 from activities.run_endings import RunEndActivities
@@ -67,6 +68,7 @@ def registrations(
     """
     lifecycle = ScanLifecycleActivities(database, settings, client)
     shards = ShardActivities(database, settings)
+    native = NativeScanActivities(database, settings)
     endings = RunEndActivities(database, client)
     admission = RunAdmissionActivities(database, endings, JOBS)
     upkeep = ScheduleUpkeepActivities(database, client, admission, endings)
@@ -97,6 +99,7 @@ def registrations(
         ),
         task_queues.DISCOVERY: Registration([], [shards.discover_shard]),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
+        task_queues.NATIVE: Registration([], [native.plan_native, native.run_tool]),
         task_queues.SYNC: Registration(
             [*jobs[task_queues.SYNC], VulnerabilitySync, ImportMerge],
             [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from temporalio.client import Client
@@ -16,10 +16,24 @@ from contracts.sla import DueDatesRequest
 from contracts.vocabulary import ScanKind
 from runtime import search_attributes, task_queues
 
-CLOUD_SCAN: Final = "CloudScan"
-IMPORT_MERGE: Final = "ImportMerge"
 DUE_DATES: Final = "DueDates"
-"""By name: importing the workflows would load every scanner. A test compares the names."""
+"""By name, as those of scans. A test compares them."""
+
+
+class _Start(NamedTuple):
+    """The workflow of a kind of scan, by name: importing it would load every scanner."""
+
+    workflow: str
+    queue: str
+    words: str
+
+
+SCAN_STARTS: Final = {
+    ScanKind.CLOUD: _Start("CloudScan", task_queues.SCANS, "Cloud scan of"),
+    ScanKind.IMPORT: _Start("ImportMerge", task_queues.SYNC, "Import into"),
+    ScanKind.NATIVE: _Start("NativeScan", task_queues.SCANS, "Targets:"),
+}
+"""How each kind of scan is started. A test compares the names."""
 
 
 async def start_scan(
@@ -33,15 +47,15 @@ async def start_scan(
     rpc_timeout: timedelta | None = None,
 ) -> None:
     """Start a scan's workflow; starting twice is starting once."""
-    is_import = kind is ScanKind.IMPORT
+    start = SCAN_STARTS[kind]
     await client.start_workflow(
-        IMPORT_MERGE if is_import else CLOUD_SCAN,
+        start.workflow,
         ScanRequest(scan_id=scan_id),
         id=f"scan/{scan_id}",
-        task_queue=task_queues.SYNC if is_import else task_queues.SCANS,
+        task_queue=start.queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=search_attributes.of_account(team_id, account_id),
-        static_summary=f"{'Import into' if is_import else 'Cloud scan of'} {account_name}",
+        static_summary=f"{start.words} {account_name}",
         rpc_timeout=rpc_timeout,
     )
 

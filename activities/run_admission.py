@@ -16,8 +16,8 @@ from activities.run_endings import RunEndActivities
 from contracts.errors import NotFound
 from contracts.jobs import Job
 from contracts.runs import RunAdmission, RunAsked, RunPlan
-from contracts.scans import NewScan, ScanRequest, ScanTrigger
-from contracts.schedules import CLOUD_SCAN, StoredSchedule
+from contracts.scans import NativeOptions, NewScan, ScanRequest, ScanTrigger
+from contracts.schedules import CLOUD_SCAN, NATIVE_SCAN, StoredSchedule
 from contracts.vocabulary import (
     OverlapPolicy,
     RunOutcome,
@@ -27,6 +27,9 @@ from contracts.vocabulary import (
 from runtime import search_attributes
 from storage import accounts, job_runs, scans, schedules
 from storage.database import Database
+
+SCANS: Final = (CLOUD_SCAN, NATIVE_SCAN)
+"""Jobs that are scans: each run has one, in the account that its scans take turns in."""
 
 TRIES: Final = 5
 """How often holders are looked at again because one of them was not what its row said."""
@@ -93,7 +96,7 @@ class RunAdmissionActivities:
                 return _Decision(
                     RunAdmission(outcome=RunOutcome.REFUSED, words=deleted), stops=True
                 )
-        due = _due(asked, schedule)
+        due = await _due(session, asked, schedule)
         await job_runs.lock_key(session, due.key)
         record = await job_runs.find_run(session, asked.run_id)
         if record is not None:
@@ -119,7 +122,7 @@ class RunAdmissionActivities:
         verdict = judge_overlap(
             due.overlap,
             held,
-            takes_turns=due.job == CLOUD_SCAN,
+            takes_turns=due.job in SCANS,
             has_waited=record is not None,
         )
         return await self._follow(session, asked, due, record, verdict, held)
@@ -235,21 +238,7 @@ class RunAdmissionActivities:
         record: job_runs.RunRecord,
         reason: str | None,
     ) -> _Decision:
-        scan_id = None
-        if due.job == CLOUD_SCAN:
-            manual = due.schedule is None
-            scan, _ = await scans.create_scan(
-                session,
-                due.team_id,
-                NewScan.model_validate(due.params),
-                trigger=ScanTrigger(
-                    kind=TriggerKind.MANUAL if manual else TriggerKind.SCHEDULE,
-                    schedule_id=asked.schedule_id,
-                ),
-                idempotency_key=f"run/{asked.run_id}",
-                at=asked.asked_at,
-            )
-            scan_id = scan.id
+        scan_id = await _make_scan(session, asked, due)
         if scan_id is not None:
             work_id = f"scan/{scan_id}"
         elif self._jobs[due.job].inline:
@@ -298,7 +287,26 @@ class RunAdmissionActivities:
         )
 
 
-def _due(asked: RunAsked, schedule: StoredSchedule | None) -> _Due:
+async def _make_scan(session: AsyncSession, asked: RunAsked, due: _Due) -> UUID | None:
+    """The scan that a run of a scan's job is; None for other jobs."""
+    if due.job not in SCANS:
+        return None
+    asks = (NewScan if due.job == CLOUD_SCAN else NativeOptions).model_validate(due.params)
+    scan, _ = await scans.create_scan(
+        session,
+        due.team_id,
+        asks,
+        trigger=ScanTrigger(
+            kind=TriggerKind.MANUAL if due.schedule is None else TriggerKind.SCHEDULE,
+            schedule_id=asked.schedule_id,
+        ),
+        idempotency_key=f"run/{asked.run_id}",
+        at=asked.asked_at,
+    )
+    return scan.id
+
+
+async def _due(session: AsyncSession, asked: RunAsked, schedule: StoredSchedule | None) -> _Due:
     if schedule is None:
         if asked.team_id is None or asked.job is None:
             raise NotFound("A run needs a schedule, or a team and a job.")
@@ -310,7 +318,9 @@ def _due(asked: RunAsked, schedule: StoredSchedule | None) -> _Due:
         params = schedule.params
         account_id = _account_of(params)
         key = f"schedule/{schedule.id}"
-    if job == CLOUD_SCAN:  # one account has one running scan, whatever started it
+    if job == NATIVE_SCAN:
+        account_id = (await accounts.native_account(session, team_id, at=asked.asked_at)).id
+    if job in SCANS:  # one account has one running scan, whatever started it
         key = f"account/{account_id}"
     return _Due(team_id, job, params, asked.overlap or overlap, key, account_id, schedule)
 

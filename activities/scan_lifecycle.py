@@ -75,6 +75,12 @@ class ScanLifecycleActivities:
         holder = await self._claim(request)
         if holder is not None:
             return ScanBegun(waits_for=holder, account_name=account.name)
+        if account.provider is Provider.NATIVE:  # nobody to ask who we are
+            return ScanBegun(
+                account_name=account.name,
+                provider=account.provider,
+                shards_in_flight=self._settings.shards_in_flight,
+            )
         try:
             identity = await self._learn_identity(account)
         except (TargetUnreachable, RateLimited) as error:

@@ -51,6 +51,7 @@ RESUME: Final = "Resume the scan to run the shards that are not done."
 QUEUES: Final = {
     TaskKind.DISCOVERY: task_queues.DISCOVERY,
     TaskKind.COMPLIANCE: task_queues.COMPLIANCE,
+    TaskKind.NATIVE: task_queues.NATIVE,
 }
 
 

@@ -74,7 +74,7 @@ class ShardActivities:
                         case prowler.ShardResult():
                             result = message
         except RateLimited as error:
-            if not _last_try():
+            if not last_try():
                 raise
             # Not a failure of the shard: the provider gave no answer that says anything.
             async with self._database.transaction() as session:
@@ -82,7 +82,7 @@ class ShardActivities:
             progress.rows = 0
             result = prowler.unassessed(job, error)
         except (ScannerCrashed, TargetUnreachable) as error:
-            raise as_application_error(error, final=_last_try()) from None
+            raise as_application_error(error, final=last_try()) from None
         if result is None:
             raise ScannerCrashed("Prowler ended without a report.")
         self._retry_if_cut_off(result.coverage)
@@ -93,7 +93,7 @@ class ShardActivities:
 
     def _retry_if_cut_off(self, coverage: Coverage) -> None:
         """Throttling and outages may pass: try again before settling for less than everything."""
-        if _last_try():
+        if last_try():
             return
         for error_class, error in (
             (ErrorClass.THROTTLED, RateLimited),
@@ -137,7 +137,7 @@ class ShardActivities:
                         else:
                             problems.append(_table_problem(message))
         except TargetUnreachable as error:
-            raise as_application_error(error, final=_last_try()) from None
+            raise as_application_error(error, final=last_try()) from None
         async with self._database.copying() as connection:
             complete = covered if shard.plan["is_complete"] else []
             rows = await staging.stage_coverage(connection, target, complete)
@@ -222,7 +222,8 @@ def _attempt() -> int:
     return activity.info().attempt
 
 
-def _last_try() -> bool:
+def last_try() -> bool:
+    """Whether a scanner that fails now is not run again."""
     return _attempt() >= policies.SCANNER_TRIES
 
 

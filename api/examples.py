@@ -74,6 +74,17 @@ SCANS: Final[dict[str, Example]] = {
     },
 }
 
+NATIVE_SCANS: Final[dict[str, Example]] = {
+    "suitable": {
+        "summary": "Every tool that suits the target",
+        "value": {"targets": [ACCOUNT]},
+    },
+    "gently": {
+        "summary": "One tool, slowly",
+        "value": {"targets": [ACCOUNT], "tools": ["nmap"], "policy": "gentle"},
+    },
+}
+
 SCHEDULES: Final[dict[str, Example]] = {
     "nightly": {
         "summary": "Scan an account every night, but not at the turn of the year",

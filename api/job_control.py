@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import engine as engines
-from api import scan_control, schedule_engine
+from api import native_control, scan_control, schedule_engine
 from api.problems import Refusal
 from api.state import Services
 from api.wording import FieldMessage, validation_errors
@@ -22,7 +22,7 @@ from contracts.errors import Conflict, EngineUnavailable, NotFound
 from contracts.jobs import Job, JobScope
 from contracts.keys import Caller
 from contracts.runs import Run, RunEnd, RunRequest
-from contracts.scans import ScanOptions
+from contracts.scans import NativeOptions, ScanOptions
 from contracts.schedules import CLOUD_SCAN, CloudScanTarget, JobTarget, Target
 from contracts.vocabulary import OverlapPolicy, Role, RunOutcome, RunTrigger
 from runtime import temporal
@@ -92,6 +92,11 @@ async def param_errors(
         given = job.params.model_validate(params)
     except ValidationError as error:
         return validation_errors(error.errors(), ("body", *prefix.split(".")))
+    if isinstance(given, NativeOptions):
+        return [
+            (f"{prefix}.{name}", words)
+            for name, words in await native_control.option_errors(session, team_id, given)
+        ]
     account_id = getattr(given, "account_id", None)
     if account_id is None:
         return []

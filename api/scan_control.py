@@ -54,6 +54,11 @@ async def start(
             idempotency_key=idempotency_key,
             at=at,
         )
+    return await started(shared, team_id, scan, account)
+
+
+async def started(shared: Services, team_id: UUID, scan: Scan, account: Account) -> Scan:
+    """A scan whose row is committed, once its workflow is started if it was not."""
     if scan.status is ScanStatus.PENDING:
         await start_workflow(shared, team_id, scan, account)
     return await _read(shared, team_id, scan.id)

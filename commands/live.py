@@ -25,7 +25,7 @@ PATIENCE_SECONDS: Final = 300.0
 SHARDS_SHOWN: Final = 8
 INTERRUPTED: Final = 130  # what a shell reports for Ctrl-C
 
-TITLES = {TaskKind.DISCOVERY: "Inventory", TaskKind.COMPLIANCE: "Checks"}
+TITLES = {TaskKind.DISCOVERY: "Inventory", TaskKind.COMPLIANCE: "Checks", TaskKind.NATIVE: "Tools"}
 
 
 def follow(api: Api, scan: Row, *, quiet: bool = False) -> Row:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import typer
 
-from commands import accounts
+from commands import accounts, targets
 from commands.client import Api, Row, connected
 from commands.output import (
     AsJson,
@@ -29,6 +29,7 @@ from contracts.vocabulary import ScanStatus, TriggerKind
 app = typer.Typer(no_args_is_help=True, help="Scans: start, watch, pause, resume, cancel.")
 
 Which = Annotated[str, typer.Argument(metavar="SCAN", help="Id, or a part of it.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Show the progress until it ends.")]
 
 
 def find(api: Api, text: str) -> str:
@@ -62,7 +63,7 @@ def start(
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key gives the same scan.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show the progress until it ends.")] = False,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a scan of an account; without options, of all of it.
@@ -82,11 +83,40 @@ def start(
             "compliance": compliance,
             **{name: value for name, value in scope.items() if value},
         }
-        headers = {"Idempotency-Key": idempotency_key or f"cli-{uuid4()}"}
-        scan = api.post("scans", body, headers)
-        if wait:
-            follow_to_end(api, scan, as_json)
-            return
+        _start(api, "scans", body, idempotency_key, wait, as_json)
+
+
+@app.command("native")
+def native(
+    target: Annotated[list[str], typer.Argument(metavar="TARGET...", help="Ids, or values.")],
+    tool: Annotated[
+        list[str] | None, typer.Option(help="Only this tool; `scanners list` shows them.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="How hard: gentle, normal, fast.")] = "normal",
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key gives the same scan.")
+    ] = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a scan of targets: hosts, URLs, images, repositories.
+
+    Without --tool: with every tool that suits the target and is installed. With --wait the exit
+    code is 1 when the scan failed or was cancelled.
+    """
+    with connected() as api:
+        body: Row = {"targets": [targets.find(api, each) for each in target], "policy": policy}
+        body |= {"tools": tool} if tool else {}
+        _start(api, "scans/native", body, idempotency_key, wait, as_json)
+
+
+def _start(
+    api: Api, path: str, body: Row, idempotency_key: str | None, wait: bool, as_json: bool
+) -> None:
+    scan = api.post(path, body, {"Idempotency-Key": idempotency_key or f"cli-{uuid4()}"})
+    if wait:
+        follow_to_end(api, scan, as_json)
+        return
     show(scan, as_json, _details(scan))
     if not as_json:
         say(f"Watch it: cloudsweep scan watch {short(scan['id'])}")
@@ -225,9 +255,15 @@ def follow_to_end(api: Api, scan: Row, as_json: bool) -> None:
         )
 
 
+def _in_words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return value if isinstance(value, str) else "no"
+
+
 def _details(scan: Row) -> Any:
     options = [
-        f"{name}: {', '.join(value) if isinstance(value, list) else 'no'}"
+        f"{name}: {_in_words(value)}"
         for name, value in scan["options"].items()
         if value not in (None, True)
     ]

@@ -82,6 +82,12 @@ class KubeContextCredentials(Contract):
     path: Annotated[PlainText, Field(pattern=r"^/", max_length=1000)] | None = None
 
 
+class NoCredentials(Contract):
+    """None: targets of native scans are seen from outside."""
+
+    kind: Literal["none"] = "none"
+
+
 Credentials = Annotated[
     EnvironmentCredentials
     | ProfileCredentials
@@ -90,7 +96,8 @@ Credentials = Annotated[
     | AzureCliCredentials
     | ManagedIdentityCredentials
     | ImpersonationCredentials
-    | KubeContextCredentials,
+    | KubeContextCredentials
+    | NoCredentials,
     Field(discriminator="kind"),
 ]
 
@@ -99,6 +106,7 @@ CREDENTIAL_KINDS: dict[Provider, frozenset[str]] = {
     Provider.AZURE: frozenset({"environment", "file", "azure_cli", "managed_identity"}),
     Provider.GCP: frozenset({"environment", "file", "impersonation"}),
     Provider.KUBERNETES: frozenset({"environment", "file", "kube_context"}),
+    Provider.NATIVE: frozenset({"none"}),
 }
 """Which kinds of credential reference each provider takes."""
 

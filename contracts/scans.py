@@ -40,6 +40,16 @@ class NewScan(ScanOptions):
     account_id: UUID
 
 
+class NativeOptions(Contract):
+    """The scope of a native scan: which tools look at which targets, how hard."""
+
+    targets: Annotated[list[UUID], Field(min_length=1, max_length=100)]
+    tools: Annotated[list[ScopeName], Field(min_length=1, max_length=20)] | None = Field(
+        default=None, description="Left out: every tool that suits the target and is installed."
+    )
+    policy: Annotated[ScopeName, Field(description="How hard: gentle, normal, fast.")] = "normal"
+
+
 class ScanTrigger(Contract):
     """What started a scan."""
 
@@ -97,7 +107,7 @@ class Scan(Contract):
     status: ScanStatus
     progress: float = Field(ge=0, le=100, description="Per cent of the work that is done.")
     trigger: ScanTrigger
-    options: ScanOptions
+    options: ScanOptions | NativeOptions
     queued_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

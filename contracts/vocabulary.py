@@ -6,12 +6,13 @@ from enum import StrEnum
 
 
 class Provider(StrEnum):
-    """A cloud or cluster that an account belongs to."""
+    """A cloud or cluster that an account belongs to; `native` has the targets of native scans."""
 
     AWS = "aws"
     AZURE = "azure"
     GCP = "gcp"
     KUBERNETES = "kubernetes"
+    NATIVE = "native"
 
 
 class Role(StrEnum):
@@ -27,6 +28,7 @@ class ScanKind(StrEnum):
 
     CLOUD = "cloud"
     IMPORT = "import"  # findings that were read from a file
+    NATIVE = "native"  # hosts, URLs, images, repositories: targets
 
 
 class ScanStatus(StrEnum):
@@ -54,10 +56,11 @@ class TriggerKind(StrEnum):
 
 
 class TaskKind(StrEnum):
-    """The kinds of shard that a cloud scan is made of."""
+    """The kinds of shard that a scan is made of."""
 
     DISCOVERY = "discovery"
     COMPLIANCE = "compliance"
+    NATIVE = "native"  # one tool on one target
 
 
 class TaskStatus(StrEnum):

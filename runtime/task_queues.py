@@ -8,6 +8,7 @@ from typing import Final
 SCANS: Final = "scans"
 DISCOVERY: Final = "discovery"
 COMPLIANCE: Final = "compliance"
+NATIVE: Final = "native"
 SYNC: Final = "sync"
 MAINTENANCE: Final = "maintenance"
 
@@ -15,6 +16,7 @@ SLOTS: Final[dict[str, int]] = {
     SCANS: 100,
     DISCOVERY: 8,
     COMPLIANCE: max(1, os.cpu_count() or 1),
+    NATIVE: 4,
     SYNC: 8,
     MAINTENANCE: 2,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -13,7 +13,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.accounts import Account, AccountChange, Credentials, NewAccount
+from contracts.accounts import (
+    Account,
+    AccountChange,
+    Credentials,
+    NewAccount,
+    NoCredentials,
+)
 from contracts.base import Page
 from contracts.errors import Conflict, NotFound
 from contracts.vocabulary import Provider, ScanStatus
@@ -21,6 +27,8 @@ from storage import cursors
 from storage.finding_counts import fold_counts
 from storage.retention_holds import refuse_held_account
 from storage.tables import AccountRow, ScanRow
+
+NATIVE_NAME: Final = "native scans"
 
 _CREDENTIALS: TypeAdapter[Credentials] = TypeAdapter(Credentials)
 
@@ -43,6 +51,36 @@ async def create_account(
     return _shown(row)
 
 
+async def native_account(session: AsyncSession, team_id: UUID, *, at: datetime) -> Account:
+    """The account that a team's native scans run in, one after the other; made when first asked
+    for."""
+    await session.execute(
+        insert(AccountRow)
+        .values(
+            team_id=team_id,
+            name=NATIVE_NAME,
+            provider=Provider.NATIVE,
+            uid=Provider.NATIVE,
+            credentials=NoCredentials().model_dump(mode="json"),
+            enabled=True,
+            created_at=at,
+            updated_at=at,
+        )
+        .on_conflict_do_nothing(index_elements=["team_id", "name"])
+    )
+    row = await session.scalar(
+        select(AccountRow).where(
+            AccountRow.team_id == team_id, AccountRow.provider == Provider.NATIVE
+        )
+    )
+    if row is None:
+        raise Conflict(
+            f"An account of this team is named {NATIVE_NAME}, as that of native scans would be.",
+            fix="Rename it.",
+        )
+    return _shown(row)
+
+
 async def list_accounts(
     session: AsyncSession,
     team_id: UUID,
@@ -52,10 +90,12 @@ async def list_accounts(
     limit: int,
     cursor: str | None = None,
 ) -> Page[Account]:
-    """The team's accounts, oldest first."""
-    query = select(AccountRow).where(AccountRow.team_id == team_id)
-    if provider is not None:
-        query = query.where(AccountRow.provider.in_(provider))
+    """The team's accounts, oldest first; that of native scans only if it is asked for."""
+    wanted = [each for each in Provider if each is not Provider.NATIVE]
+    query = select(AccountRow).where(
+        AccountRow.team_id == team_id,
+        AccountRow.provider.in_(wanted if provider is None else provider),
+    )
     if enabled is not None:
         query = query.where(AccountRow.enabled == enabled)
     after = cursors.decode_id("accounts", cursor)

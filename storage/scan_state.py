@@ -15,6 +15,7 @@ from contracts.base import Contract
 from contracts.errors import Conflict, NotFound
 from contracts.scans import (
     Coverage,
+    NativeOptions,
     Scan,
     ScanCounts,
     ScanEnd,
@@ -27,7 +28,7 @@ from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, Tri
 from storage.finding_counts import fold_counts
 from storage.import_tables import BEING_READ
 from storage.merge.staging import forget_staged
-from storage.scans import NO_NUMBERS, get_scan, live_numbers, require_scan
+from storage.scans import NO_NUMBERS, OPTIONS, get_scan, live_numbers, require_scan
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
 DONE = [status for status in TaskStatus if status.done]
@@ -44,6 +45,7 @@ class ScanRecord(Contract):
     kind: ScanKind
     status: ScanStatus
     options: ScanOptions
+    native: NativeOptions | None
     trigger: ScanTrigger
 
 
@@ -60,13 +62,15 @@ class PlannedShard(Contract):
 async def load_scan(session: AsyncSession, scan_id: UUID) -> ScanRecord:
     """A scan of whatever team; NotFound when it was deleted."""
     row = await _scan(session, scan_id)
+    options = OPTIONS[ScanKind(row.kind)].model_validate(row.options)
     return ScanRecord(
         id=row.id,
         team_id=row.team_id,
         account_id=row.account_id,
         kind=ScanKind(row.kind),
         status=ScanStatus(row.status),
-        options=ScanOptions.model_validate(row.options),
+        options=options if isinstance(options, ScanOptions) else ScanOptions(),
+        native=options if isinstance(options, NativeOptions) else None,
         trigger=ScanTrigger(kind=TriggerKind(row.trigger_kind), schedule_id=row.schedule_id),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -16,6 +16,7 @@ from contracts.errors import Conflict, NotFound
 from contracts.scans import (
     Coverage,
     FindingCounts,
+    NativeOptions,
     NewScan,
     Scan,
     ScanCounts,
@@ -27,13 +28,21 @@ from contracts.scans import (
 )
 from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
 from storage import cursors
+from storage.accounts import native_account
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
+
+OPTIONS: Final[dict[ScanKind, type[ScanOptions | NativeOptions]]] = {
+    ScanKind.CLOUD: ScanOptions,
+    ScanKind.IMPORT: ScanOptions,
+    ScanKind.NATIVE: NativeOptions,
+}
+"""What the options of a scan are, by its kind."""
 
 
 async def create_scan(
     session: AsyncSession,
     team_id: UUID,
-    scan: NewScan,
+    scan: NewScan | NativeOptions,
     *,
     trigger: ScanTrigger,
     idempotency_key: str | None,
@@ -41,18 +50,24 @@ async def create_scan(
 ) -> tuple[Scan, bool]:
     """A pending scan, and whether it is new: the same key and body give the same scan.
 
-    Conflict when the key was used for another body or the account is disabled.
+    Conflict when the key was used for another body or the account is disabled. A native scan runs
+    in the team's account of such scans.
     """
-    options = scan.model_dump(mode="json", exclude={"account_id"})
+    if isinstance(scan, NewScan):
+        kind, account_id = ScanKind.CLOUD, scan.account_id
+        options = scan.model_dump(mode="json", exclude={"account_id"})
+    else:
+        kind, account_id = ScanKind.NATIVE, (await native_account(session, team_id, at=at)).id
+        options = scan.model_dump(mode="json")
     earlier = await _of_key(session, team_id, idempotency_key)
     if earlier is None:
-        await _require_enabled(session, team_id, scan.account_id)
+        await _require_enabled(session, team_id, account_id)
         scan_id = await session.scalar(
             insert(ScanRow)
             .values(
                 team_id=team_id,
-                account_id=scan.account_id,
-                kind=ScanKind.CLOUD,
+                account_id=account_id,
+                kind=kind,
                 status=ScanStatus.PENDING,
                 options=options,
                 trigger_kind=trigger.kind,
@@ -68,7 +83,7 @@ async def create_scan(
         earlier = await _of_key(session, team_id, idempotency_key)  # made a moment ago by another
         if earlier is None:
             raise NotFound("The scan of this Idempotency-Key was just deleted.")
-    if (earlier.account_id, earlier.options) != (scan.account_id, options):
+    if (earlier.account_id, earlier.options) != (account_id, options):
         raise Conflict(
             f"This Idempotency-Key already made scan {earlier.id}, from another body.",
             fix="Use a new key for a new scan.",
@@ -172,7 +187,7 @@ _NUMBERS = text("""
            avg(CASE WHEN done OR status = 'failed' THEN 100 ELSE progress END) AS progress
     FROM (
         SELECT *, status IN ('completed', 'completed_with_errors', 'skipped') AS done,
-               kind = 'compliance' AS assessed
+               kind <> 'discovery' AS assessed
         FROM scan_task WHERE scan_id = ANY(:scan_ids)
     ) AS task
     GROUP BY scan_id
@@ -244,7 +259,7 @@ def _scan(row: ScanRow, live: Numbers | None) -> Scan:
         status=ScanStatus(row.status),
         progress=progress,
         trigger=ScanTrigger(kind=TriggerKind(row.trigger_kind), schedule_id=row.schedule_id),
-        options=ScanOptions.model_validate(row.options),
+        options=OPTIONS[ScanKind(row.kind)].model_validate(row.options),
         queued_at=row.queued_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

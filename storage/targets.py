@@ -80,6 +80,18 @@ async def all_targets(session: AsyncSession, team_id: UUID) -> list[tuple[Target
     return [(TargetKind(kind), value) for kind, value in found]
 
 
+async def load_targets(
+    session: AsyncSession, team_id: UUID, target_ids: Sequence[UUID]
+) -> list[Target]:
+    """Those of these that the team has, oldest first."""
+    rows = await session.scalars(
+        select(TargetRow)
+        .where(TargetRow.team_id == team_id, TargetRow.id.in_(target_ids))
+        .order_by(TargetRow.id)
+    )
+    return [_shown(row) for row in rows]
+
+
 async def get_target(session: AsyncSession, team_id: UUID, target_id: UUID) -> Target:
     """One target of the team."""
     row = await session.scalar(

@@ -10,8 +10,8 @@ from typing import Any, Final
 from contracts.accounts import AccountRef
 from contracts.jobs import Job, JobScope
 from contracts.runs import ReconcileRequest
-from contracts.scans import NewScan
-from contracts.schedules import CLOUD_SCAN, IntervalTrigger, Timing
+from contracts.scans import NativeOptions, NewScan
+from contracts.schedules import CLOUD_SCAN, NATIVE_SCAN, IntervalTrigger, Timing
 from contracts.vulnerabilities import NewSync
 from runtime import task_queues
 
@@ -29,6 +29,14 @@ _ENTRIES: Final = (
         workflow="workflows.cloud_scan:CloudScan",
         queue=task_queues.SCANS,
         params=NewScan,
+        timeout=timedelta(days=3),
+    ),
+    Job(
+        name=NATIVE_SCAN,
+        description="Scan targets: hosts, URLs, images, repositories.",
+        workflow="workflows.native_scan:NativeScan",
+        queue=task_queues.SCANS,
+        params=NativeOptions,
         timeout=timedelta(days=3),
     ),
     Job(

@@ -138,7 +138,9 @@ def _refuse_mismatch(
 ) -> None:
     errors = []
     kinds = sorted(CREDENTIAL_KINDS[provider])
-    if credentials is not None and credentials.kind not in kinds:
+    if provider is Provider.NATIVE:
+        errors.append(("provider", "Native scans have targets: `cloudsweep target add`."))
+    elif credentials is not None and credentials.kind not in kinds:
         errors.append(
             (
                 "credentials.kind",

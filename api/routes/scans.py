@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Header, Query, Response, status
 
-from api import examples, scan_control
+from api import examples, native_control, scan_control
 from api.auth import Operator, Viewer
 from api.filters import ScanListQuery
 from api.pagination import PageQuery
@@ -15,7 +15,7 @@ from api.problems import described
 from api.routes import BASE
 from api.state import Now, Session, Shared
 from contracts.base import Page
-from contracts.scans import NewScan, Scan, ScanTask
+from contracts.scans import NativeOptions, NewScan, Scan, ScanTask
 from storage import scans
 
 router = APIRouter(prefix=f"{BASE}/scans", tags=["scans"])
@@ -51,6 +51,30 @@ async def create_scan(
     `scan_id` of the queued scan.
     """
     scan = await scan_control.start(shared, caller.team_id, request, idempotency_key, now)
+    response.headers["Location"] = f"{BASE}/scans/{scan.id}"
+    return (await scan_control.shown(shared, [scan]))[0]
+
+
+@router.post(
+    "/native",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=described(409, 413),
+    summary="Start a scan of targets",
+)
+async def create_native_scan(
+    request: Annotated[NativeOptions, Body(openapi_examples=examples.NATIVE_SCANS)],
+    caller: Operator,
+    shared: Shared,
+    now: Now,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> Scan:
+    """Look at targets with the tools that suit them, as hard as the policy allows.
+
+    Each target is checked again before each tool runs: its scope, and every address that it has.
+    A team's native scans run one after the other.
+    """
+    scan = await native_control.start(shared, caller.team_id, request, idempotency_key, now)
     response.headers["Location"] = f"{BASE}/scans/{scan.id}"
     return (await scan_control.shown(shared, [scan]))[0]
 

@@ -1,0 +1,283 @@
+"""Native scans: which tool looks at which target, and one tool at work on one target."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from temporalio import activity
+
+from activities import target_pinning
+from activities.failures import as_application_error
+from activities.progress import ShardProgress
+from activities.shards import ShardActivities, last_try
+from contracts.errors import (
+    NotFound,
+    ScannerCrashed,
+    ScannerTimedOut,
+    TargetInvalid,
+    TargetUnreachable,
+)
+from contracts.findings import CheckText
+from contracts.native import (
+    POLICIES,
+    AssetCoverage,
+    AssetOutcome,
+    NativeFinding,
+    NativeTool,
+    ToolProgress,
+    ToolReport,
+)
+from contracts.observations import CoveredCheck, ObservedFinding
+from contracts.scans import (
+    Coverage,
+    NativeOptions,
+    PhasePlan,
+    Problem,
+    ScanRequest,
+    Shard,
+    ShardReport,
+    ShardTask,
+)
+from contracts.targets import PinnedTarget
+from contracts.vocabulary import ErrorClass, FindingStatus, Provider, TaskKind
+from scanners import native_plan, native_run
+from storage import checks, coverage, scan_state
+from storage.merge import staging
+
+STAGED_AT_ONCE: Final = 2_000
+TEXT_LIMIT: Final = 300
+
+_ERROR_CLASS: Final = {AssetOutcome.UNREACHABLE: ErrorClass.UNREACHABLE}
+
+
+class NativeScanActivities(ShardActivities):
+    """Idempotent, as all shards: a retry first deletes the rows that an earlier attempt staged."""
+
+    @activity.defn
+    async def plan_native(self, request: ScanRequest) -> PhasePlan:
+        """One shard for each tool and part of a target, every address checked and pinned.
+
+        A target that may not be scanned becomes a note of the scan; TargetInvalid when none may.
+        """
+        async with self._database.transaction() as session:
+            scan = await scan_state.load_scan(session, request.scan_id)
+            undone = await scan_state.undone_shards(session, scan.id, kind=TaskKind.NATIVE)
+        if undone is None:
+            options = scan.native or NativeOptions(targets=[scan.id])
+            undone, notes, refused = [], list[str](), list[TargetInvalid | NotFound]()
+            for target_id in dict.fromkeys(options.targets):
+                try:
+                    pinned = await target_pinning.pin_target(
+                        self._database, self._settings, scan.team_id, target_id, at=_now()
+                    )
+                except (TargetInvalid, NotFound) as error:
+                    refused.append(error)
+                    notes.append(f"Not scanned: {error.message}")
+                    continue
+                planned = native_plan.plan(pinned, options.tools)
+                notes += planned.notes
+                undone += [
+                    scan_state.PlannedShard(
+                        kind=TaskKind.NATIVE,
+                        key=f"{part.tool}/{part.what}",
+                        title=f"{part.tool}: {part.what}",
+                        batch=0,
+                        plan={
+                            "tool": part.tool,
+                            "policy": options.policy,
+                            "network": part.network,
+                            "pinned": pinned.model_dump(mode="json"),
+                        },
+                    )
+                    for part in planned.parts
+                ]
+            if refused and not undone:
+                raise refused[0]
+            async with self._database.transaction() as session:
+                await scan_state.write_plan(session, scan.id, undone, notes=notes)
+        return PhasePlan(
+            shards=[
+                Shard(kind=each.kind, key=each.key, title=each.title, batch=each.batch)
+                for each in undone
+            ]
+        )
+
+    @activity.defn
+    async def run_tool(self, task: ShardTask) -> ShardReport:
+        """Check the target once more, run the tool on each of its addresses, stage what it says."""
+        shard, _, where = await self._start(task, task.key.partition("/")[0])
+        tool = NativeTool(shard.plan["tool"])
+        pinned = await target_pinning.verify_target(
+            self._database,
+            self._settings,
+            PinnedTarget.model_validate(shard.plan["pinned"]),
+            at=_now(),
+        )
+        jobs = native_plan.jobs(
+            tool, pinned, POLICIES[shard.plan["policy"]], network=shard.plan["network"]
+        )
+        said = _Said(pinned)
+        try:
+            async with ShardProgress(self._database, task, total=100 * len(jobs)) as progress:
+                for number, job in enumerate(jobs):
+                    async with aclosing(native_run.assess(*job)) as words:
+                        async for each in words:
+                            if isinstance(each, NativeFinding):
+                                said.find(each)
+                            elif isinstance(each, AssetCoverage):
+                                said.cover(each)
+                            elif isinstance(each, ToolProgress):
+                                progress.done = int(100 * number + each.percent)
+                                await progress.write()
+                            elif isinstance(each, ToolReport):
+                                progress.done = 100 * (number + 1)
+                            if len(said.findings) >= STAGED_AT_ONCE:
+                                progress.rows += await self._stage_said(where, said)
+                progress.rows += await self._stage_said(where, said)
+        except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
+            raise as_application_error(error, final=last_try()) from None
+        async with self._database.transaction() as session:
+            known = await coverage.live_findings(
+                session, where.account_id, tool, sorted(said.assessed)
+            )
+        async with self._database.copying() as connection:
+            progress.rows += await staging.stage_findings(connection, where, said.kept(known))
+            covered = await staging.stage_coverage(connection, where, said.complete(known))
+        return await self._report(task, said.coverage(tool), progress.rows, covered)
+
+    async def _stage_said(self, where: staging.StagingTarget, said: _Said) -> int:
+        if not said.findings:
+            return 0
+        async with self._database.transaction() as session:
+            await checks.add_checks(session, list(said.texts.values()))
+        observed = list(said.findings)
+        said.findings.clear()
+        async with self._database.copying() as connection:
+            return await staging.stage_findings(connection, where, observed)
+
+
+class _Key(NamedTuple):
+    """What tells findings of one tool apart."""
+
+    check_id: str
+    region: str
+    resource_uid: str
+
+
+class _Said:
+    """What a tool said so far: findings not staged yet, and how far each asset was assessed.
+
+    The store knows an asset as a region, within which a shard may find things gone: of a target
+    that names a port it is that port alone.
+    """
+
+    def __init__(self, pinned: PinnedTarget) -> None:
+        self._pinned = pinned
+        self.findings: list[ObservedFinding] = []
+        self.texts: dict[str, CheckText] = {}
+        self.seen: set[_Key] = set()
+        self._assets: defaultdict[str, list[AssetCoverage]] = defaultdict(list)
+
+    def _region(self, asset: str) -> str:
+        port = self._pinned.port
+        return asset if port is None or asset.endswith(f":{port}") else f"{asset}:{port}"
+
+    def find(self, finding: NativeFinding) -> None:
+        """One more finding; a name with several addresses may get one of each."""
+        observed = ObservedFinding(
+            check_id=finding.rule,
+            service=finding.tool,
+            region=self._region(finding.asset),
+            resource_uid=native_plan.resource_uid(finding),
+            resource_name=finding.asset,
+            resource_type=self._pinned.kind,
+            severity=finding.severity,
+            status=FindingStatus.FAIL,
+            detail=f"{finding.title}\n{finding.evidence}".strip(),
+        )
+        if _key(observed) not in self.seen:
+            self.seen.add(_key(observed))
+            self.findings.append(observed)
+            self.texts.setdefault(finding.rule, _text(finding))
+
+    def cover(self, asset: AssetCoverage) -> None:
+        """One word about an asset; a name with several addresses gets one for each."""
+        self._assets[self._region(asset.asset)].append(asset)
+
+    @property
+    def assessed(self) -> set[str]:
+        """Assets where what was not found again may be gone."""
+        return {
+            asset
+            for asset, words in self._assets.items()
+            if all(said.outcome is AssetOutcome.ASSESSED for said in words)
+        }
+
+    def kept(self, known: Iterable[ObservedFinding]) -> list[ObservedFinding]:
+        """Those of these that were not found again, where nobody looked for them this time."""
+        return [
+            each
+            for each in known
+            if _key(each) not in self.seen
+            and not all(
+                said.may_resolve(each.check_id, native_plan.port_of(each.resource_uid))
+                for said in self._assets[each.region]
+            )
+        ]
+
+    def complete(self, known: Iterable[ObservedFinding]) -> list[CoveredCheck]:
+        """Where findings that are not staged are gone."""
+        pairs = {CoveredCheck(key.check_id, key.region) for key in self.seen}
+        pairs |= {CoveredCheck(each.check_id, each.region) for each in known}
+        assessed = self.assessed
+        return sorted(pair for pair in pairs if pair.region in assessed)
+
+    def coverage(self, tool: NativeTool) -> Coverage:
+        """The same in numbers, with a problem for each asset that was not wholly assessed."""
+        wanting = [
+            (region, said)
+            for region, words in self._assets.items()
+            for said in words
+            if said.outcome is not AssetOutcome.ASSESSED or said.not_assessed
+        ]
+        return Coverage(
+            planned=len(self._assets),
+            run=len(self.assessed),
+            not_assessed=len(self._assets) - len(self.assessed),
+            problems=[
+                Problem(
+                    service=tool,
+                    region=region,
+                    error_class=_ERROR_CLASS.get(said.outcome, ErrorClass.OTHER),
+                    count=1,
+                    checks=list(said.not_assessed),
+                    message=f"{said.outcome}: {said.reason}"[:TEXT_LIMIT],
+                )
+                for region, said in wanting
+            ],
+        )
+
+
+def _key(finding: ObservedFinding) -> _Key:
+    return _Key(finding.check_id, finding.region, finding.resource_uid)
+
+
+def _text(finding: NativeFinding) -> CheckText:
+    return CheckText(
+        source=finding.tool,
+        provider=Provider.NATIVE,
+        check_id=finding.rule,
+        title=native_plan.check_title(finding),
+        severity=finding.severity,
+        service=finding.tool,
+        remediation=finding.remediation,
+        references=list(finding.references),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,54 @@
+"""Native scans over the API: which targets and tools there are, before anything is queued."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api import scan_control
+from api.problems import Refusal
+from api.state import Services
+from api.wording import FieldMessage
+from contracts.native import POLICIES, NativeTool
+from contracts.scans import NativeOptions, Scan, ScanTrigger
+from storage import accounts, scans, targets
+
+
+async def start(
+    shared: Services, team_id: UUID, asked: NativeOptions, key: str | None, at: datetime
+) -> Scan:
+    """Insert the row and commit, then start the workflow by id, as for a scan of an account."""
+    async with shared.database.transaction() as session:
+        errors = await option_errors(session, team_id, asked)
+        if errors:
+            raise Refusal(422, "The scan names something that does not exist.", errors=errors)
+        scan, _ = await scans.create_scan(
+            session, team_id, asked, trigger=ScanTrigger(), idempotency_key=key, at=at
+        )
+        account = await accounts.get_account(session, team_id, scan.account_id)
+    return await scan_control.started(shared, team_id, scan, account)
+
+
+async def option_errors(
+    session: AsyncSession, team_id: UUID, asked: NativeOptions
+) -> list[FieldMessage]:
+    """The names in a native scan's options that do not exist, field by field."""
+    known = {target.id for target in await targets.load_targets(session, team_id, asked.targets)}
+    errors = [
+        (f"targets[{number}]", "There is no such target. `cloudsweep target list` shows them.")
+        for number, target_id in enumerate(asked.targets)
+        if target_id not in known
+    ]
+    tools = [str(tool) for tool in NativeTool]
+    errors += [
+        (f"tools[{number}]", f"There is no tool `{tool}`. There are: {', '.join(tools)}.")
+        for number, tool in enumerate(asked.tools or ())
+        if tool not in tools
+    ]
+    if asked.policy not in POLICIES:
+        errors.append(
+            ("policy", f"There is no policy `{asked.policy}`. Use {', '.join(POLICIES)}.")
+        )
+    return errors

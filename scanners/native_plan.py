@@ -1,0 +1,165 @@
+"""Which native tools look at a target, in which parts, and what their findings are called."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from contracts.native import Endpoint, Image, NativeFinding, NativeTool, ScanPolicy, SourceTree
+from contracts.targets import PinnedTarget
+from contracts.vocabulary import TargetKind
+from scanners.native import Adapter
+from scanners.native_tools import ADAPTERS, is_installed
+
+PARTS_BITS: Final = 4
+"""A network is scanned in 2**4 parts: what is done when a worker dies is not scanned again."""
+
+TLS_PORTS: Final = frozenset({443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 8443, 9443})
+"""Where a tool that speaks only TLS is used without being named."""
+
+_TLS: Final = (NativeTool.TESTSSL, NativeTool.SSLYZE)
+
+SUITABLE: Final[dict[TargetKind, tuple[NativeTool, ...]]] = {
+    TargetKind.HOST: (NativeTool.NMAP, *_TLS, NativeTool.NUCLEI),
+    TargetKind.CIDR: (NativeTool.NMAP,),
+    TargetKind.URL: (NativeTool.ZAP, NativeTool.NUCLEI, *_TLS),
+    TargetKind.IMAGE: (NativeTool.TRIVY_IMAGE,),
+    TargetKind.REPOSITORY: (NativeTool.CHECKOV, NativeTool.TRIVY_FS),
+    TargetKind.CLUSTER: (),
+}
+"""The tools that can look at a target of each kind."""
+
+CHECK_TITLES: Final = {(NativeTool.NMAP, "open-port"): "A port is open"}
+"""What a check is called where its findings are each called otherwise."""
+
+
+_PARTS: Final = re.compile(r"[:/]")
+_PORT: Final = re.compile(r"/(?:tcp|udp|sctp)/(\d+)")
+
+
+class Part(NamedTuple):
+    """One tool on a target, or on a part of its network."""
+
+    tool: NativeTool
+    what: str
+    network: str | None = None
+
+
+class Plan(NamedTuple):
+    """The parts of a target's scan, and what a reader should know."""
+
+    parts: list[Part]
+    notes: list[str]
+
+
+class Job(NamedTuple):
+    """One run of a tool."""
+
+    adapter: Adapter[Any]
+    target: Any
+    policy: ScanPolicy
+
+
+def plan(pinned: PinnedTarget, wanted: Sequence[str] | None) -> Plan:
+    """The tools that were asked for, or all that suit the target and are installed here."""
+    suitable = SUITABLE[pinned.kind]
+    if wanted is None:
+        tools = [tool for tool in suitable if _fits(tool, pinned) and is_installed(tool)]
+        missing = [] if tools else [tool for tool in suitable if _fits(tool, pinned)]
+        words = f"Nothing here can look at {pinned.value}"
+        notes = [] if tools else [f"{words}; install one of {', '.join(missing) or 'none'}."]
+    else:
+        tools = [tool for tool in suitable if tool in wanted]
+        odd = [tool for tool in wanted if tool not in suitable]
+        notes = [f"{tool} does not look at a {pinned.kind} such as {pinned.value}." for tool in odd]
+    return Plan([part for tool in tools for part in _parts(tool, pinned)], notes)
+
+
+def _fits(tool: NativeTool, pinned: PinnedTarget) -> bool:
+    if tool not in _TLS:
+        return True
+    if pinned.kind is TargetKind.URL:
+        return pinned.value.startswith("https:")
+    return pinned.port in TLS_PORTS
+
+
+def _parts(tool: NativeTool, pinned: PinnedTarget) -> list[Part]:
+    if pinned.kind is not TargetKind.CIDR:
+        return [Part(tool, pinned.value)]
+    network = ipaddress.ip_network(pinned.addresses[0])
+    bits = min(PARTS_BITS, network.max_prefixlen - network.prefixlen)
+    return [Part(tool, str(each), str(each)) for each in network.subnets(prefixlen_diff=bits)]
+
+
+def jobs(
+    tool: NativeTool, pinned: PinnedTarget, policy: ScanPolicy, *, network: str | None
+) -> list[Job]:
+    """One run of the tool for each address of the target, which was checked just now."""
+    adapter = ADAPTERS[tool]
+    if pinned.path is not None:
+        return [Job(adapter, SourceTree(pinned.value, Path(pinned.path)), policy)]
+    if pinned.kind is TargetKind.IMAGE:
+        return [Job(adapter, Image(pinned.value), policy)]
+    if pinned.closed_ports and pinned.port is None:
+        open_ports = _without(policy.ports, frozenset(pinned.closed_ports))
+        policy = policy.model_copy(update={"ports": open_ports})
+    return [
+        Job(adapter, _endpoint(tool, pinned, address), policy)
+        for address in ([network] if network else pinned.addresses)
+    ]
+
+
+def _endpoint(tool: NativeTool, pinned: PinnedTarget, address: str) -> Endpoint:
+    single = address.removesuffix("/32").removesuffix("/128")
+    place = Endpoint(host=pinned.name or single, address=single, port=pinned.port)
+    if pinned.kind is TargetKind.URL:
+        url = urlsplit(pinned.value)
+        path = url.path + (f"?{url.query}" if url.query else "")
+        if url.scheme == "http":
+            return place._replace(scheme="http", path=path or "/", port=pinned.port or 80)
+        return place._replace(path=path or "/", port=pinned.port or 443)
+    if tool in _TLS and place.port is None:
+        return place._replace(port=443)
+    return place
+
+
+def _without(ports: str, closed: frozenset[int]) -> str:
+    """A list of ports without these."""
+    found = []
+    for part in ports.split(","):
+        first, dash, last = part.partition("-")
+        low, high = int(first), int(last if dash else first)
+        start = low
+        for port in sorted(each for each in closed if low <= each <= high):
+            found += _span(start, port - 1)
+            start = port + 1
+        found += _span(start, high)
+    return ",".join(found)
+
+
+def _span(low: int, high: int) -> list[str]:
+    if low > high:
+        return []
+    return [str(low) if low == high else f"{low}-{high}"]
+
+
+def resource_uid(finding: NativeFinding) -> str:
+    """What a finding is about, as its tool tells it apart: `shop.example/tcp/8080`."""
+    said = {finding.rule, *_PARTS.split(finding.asset)}
+    rest = [part for part in dict.fromkeys(finding.identity[1:]) if part and part not in said]
+    return "/".join([finding.asset, *(part for part in rest if part != finding.asset)])
+
+
+def port_of(uid: str) -> int | None:
+    """The port in such a name."""
+    found = _PORT.search(uid)
+    return int(found[1]) if found else None
+
+
+def check_title(finding: NativeFinding) -> str:
+    """What the check is called, whichever finding of it came first."""
+    return CHECK_TITLES.get((finding.tool, finding.rule), finding.title)

@@ -6,12 +6,12 @@ import shutil
 from typing import Any, Final
 
 from contracts.native import NativeTool
-from scanners import nmap, sslyze, testssl
+from scanners import checkov, nmap, sslyze, testssl
 from scanners.native import Adapter
 from scanners.python_tools import where_is
 
 ADAPTERS: Final[dict[NativeTool, Adapter[Any]]] = {
-    each.tool: each for each in (nmap.ADAPTER, testssl.ADAPTER, sslyze.ADAPTER)
+    each.tool: each for each in (nmap.ADAPTER, testssl.ADAPTER, sslyze.ADAPTER, checkov.ADAPTER)
 }
 
 

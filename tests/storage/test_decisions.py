@@ -34,7 +34,7 @@ from tests.storage.vulnerability_lab import (
 async def test_an_accepted_risk_leaves_the_open_findings_and_stays_visible(lab: Lab) -> None:
     await lab.scan([observed("a"), observed("b")])
     await sync(lab)
-    (found,) = await listed(lab, q="s3:::a")
+    (found,) = await listed(lab, q="arn:aws:s3:::a")
     await accept(lab, found.id)
     assert await states(lab) == {"a": "accepted", "b": "open"}
     assert [each.resource.name for each in await lab.list(state=["open"])] == ["b"]

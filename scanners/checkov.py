@@ -43,7 +43,7 @@ _ONE_SUMMARY: Final = ("summary",)
 _EMPTY: Final = ("resource_count",)
 
 
-def prepare(target: SourceTree, workdir: Path) -> None:
+def prepare(target: SourceTree, policy: ScanPolicy, workdir: Path) -> None:
     """A copy of the tree without checkov's own orders, for it would run Python that they name.
 
     Only plain files are copied: a link could point anywhere. ScopeInvalid for a tree that is
@@ -143,6 +143,6 @@ ADAPTER: Final = Adapter[SourceTree](
     parse=parse,
     failure=failure,
     prepare=prepare,
-    report_is_output=True,
+    output=REPORT,
     needs_network=False,
 )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
+from urllib.parse import quote
 
 from contracts.errors import ScopeInvalid
 from contracts.native import (
@@ -32,7 +33,7 @@ def _tells_no_progress(line: str) -> ToolProgress | None:
     return None
 
 
-def _prepares_nothing(target: object, workdir: Path) -> None:
+def _prepares_nothing(target: object, policy: ScanPolicy, workdir: Path) -> None:
     return None
 
 
@@ -54,11 +55,11 @@ class Adapter(Generic[TargetT]):
     failure: Callable[[int], str | None] = _trusts_every_exit
     """Why this exit code is a failure; None when the report decides."""
     progress: Callable[[str], ToolProgress | None] = _tells_no_progress
-    prepare: Callable[[TargetT, Path], None] = _prepares_nothing
+    prepare: Callable[[TargetT, ScanPolicy, Path], None] = _prepares_nothing
     keeps_partial: bool = False
     """Whether what it had found is in the report when it is stopped."""
-    report_is_output: bool = False
-    """Whether the report is what it writes to standard output."""
+    output: str | None = None
+    """The file that its standard output goes to: the report, for some tools."""
     needs_network: bool = True
 
 
@@ -86,4 +87,15 @@ def _is_address(text: str) -> bool:
 
 def endpoint_name(target: Endpoint) -> str:
     """What findings call an endpoint: its name and port."""
-    return f"{in_brackets(target.host)}:{target.port or 443}"
+    return f"{in_brackets(target.host)}:{port_of(target)}"
+
+
+def port_of(target: Endpoint) -> int:
+    """Its port, or the one that its scheme means."""
+    return target.port or (443 if target.scheme == "https" else 80)
+
+
+def pinned_url(target: Endpoint) -> str:
+    """Its URL with the address in place of the name, so that nobody looks the name up again."""
+    path = quote(target.path if target.path.startswith("/") else "/", safe="/%:@!$&'()*+,;=~-._")
+    return f"{target.scheme}://{in_brackets(target.address)}:{port_of(target)}{path}"

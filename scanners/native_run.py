@@ -29,12 +29,14 @@ async def assess(
 ) -> AsyncGenerator[ToolProgress | NativeFinding | AssetCoverage | ToolReport, None]:
     """Progress while the tool runs, then findings and coverage, and one ToolReport at the end.
 
+    An identity comes once.
+
     A tool that is stopped for its time limit may have kept what it found: then that comes, and
     nothing counts as wholly assessed. No process is left once the generator is closed or has
     raised. Raises ScannerMissing, ScannerCrashed, ScannerTimedOut or ReportMalformed.
     """
     with private_directory() as directory:
-        await asyncio.to_thread(adapter.prepare, target, directory)
+        await asyncio.to_thread(adapter.prepare, target, policy, directory)
         command = adapter.command(target, policy, directory)
         command[0] = where_is(adapter.program)
         ended: Ended | None = None
@@ -45,7 +47,7 @@ async def assess(
                 command,
                 policy,
                 directory,
-                output=adapter.report if adapter.report_is_output else None,
+                output=adapter.output,
                 needs_network=adapter.needs_network,
             )
             async with aclosing(words) as said:
@@ -60,14 +62,16 @@ async def assess(
             weakness = late.message
         if ended and not (directory / adapter.report).exists():
             raise _no_report(adapter, ended, weakness)
-        findings, coverage = 0, list[AssetCoverage]()
+        known, coverage = set[tuple[str, ...]](), list[AssetCoverage]()
         try:
             for number, item in enumerate(adapter.parse(directory / adapter.report, target)):
                 if isinstance(item, AssetCoverage):
                     item = _weakened(item, weakness)
                     coverage.append(item)
+                elif item.identity in known:
+                    continue  # a tool may say the same twice; what follows counts on once
                 else:
-                    findings += 1
+                    known.add(item.identity)
                 yield item
                 if number % 50 == 0:
                     await asyncio.sleep(0)  # a long report must not keep heartbeats waiting
@@ -76,7 +80,7 @@ async def assess(
                 raise _no_report(adapter, ended, weakness) from error
             raise
         code = ended.exit_code if ended else None
-        yield ToolReport(adapter.tool, code, findings, tuple(coverage))
+        yield ToolReport(adapter.tool, code, len(known), tuple(coverage))
 
 
 def _weakened(coverage: AssetCoverage, weakness: str | None) -> AssetCoverage:

@@ -184,7 +184,7 @@ def _parts(file: Any) -> Iterator[Element]:
 
 
 def _scripts_of(root: Element) -> tuple[str, ...]:
-    said = re.search(r" --script (\S+)", (root.get("args") or "")[:8_000])
+    said = re.search(r" --script ([a-z0-9,-]+) ", (root.get("args") or "")[:8_000])
     return tuple(said[1].split(",")) if said else ()
 
 

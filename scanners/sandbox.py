@@ -29,6 +29,8 @@ SPOKEN_LIMIT: Final = 8 * MEGABYTE
 """Bytes of standard output; reports go to files."""
 OPEN_FILES: Final = 1_024
 WATCH_SECONDS: Final = 0.5
+LINE: Final = 1_000
+"""Bytes of a line that are looked at."""
 
 # Runs in place of the tool for a moment. Python ignores two signals, which a tool would inherit:
 # one that floods would then go on after its file is full, or after nobody listens any more.
@@ -106,7 +108,7 @@ async def caged(
             async with aclosing(_said(tool, process, watch)) as said:
                 async for each in said:
                     yield each
-            code = _explained(tool, await _ended(process, watch), policy, directory)
+            code = _explained(tool, await process.wait(), policy, directory)
         finally:
             if watch.done() and not watch.cancelled():
                 watch.exception()  # looked at, or asyncio would complain of it
@@ -147,52 +149,45 @@ def _in_cage(
 async def _said(
     tool: str, process: ScannerProcess, watch: asyncio.Task[None]
 ) -> AsyncGenerator[Spoken, None]:
-    written, complaint = 0, ""
+    """Its lines as they come, until it has ended, also when it closed its output long before."""
+    written, complaint, is_open = 0, "", True
     async with aclosing(process.lines()) as lines:
-        reading: asyncio.Task[bytes | None] | None = None
+        waiting: asyncio.Task[bytes | int | None] | None = None
         try:
             while True:
-                reading = reading or asyncio.create_task(_next(lines))
+                if waiting is None:
+                    waiting = asyncio.create_task(_next(lines) if is_open else process.wait())
                 await asyncio.wait(
-                    {reading, watch}, timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    {waiting, watch}, timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
                 if watch.done():
                     watch.result()
-                if not reading.done():
-                    latest = process.error_tail(300).rpartition("\n")[2]
+                if not waiting.done():
+                    latest = process.error_tail(1_000).rpartition("\n")[2]
                     if latest != complaint:  # some tools tell of their progress there
                         complaint = latest
-                        yield Spoken(hostile_text.line(latest))
+                        yield Spoken(hostile_text.line(latest, LINE))
                     continue
-                line, reading = reading.result(), None
-                if line is None:
+                result, waiting = waiting.result(), None
+                if isinstance(result, int):
                     return
-                written += len(line)
+                if result is None:
+                    is_open = False
+                    continue
+                written += len(result)
                 if written > SPOKEN_LIMIT:
                     raise ReportMalformed("more than it may")
-                yield Spoken(hostile_text.line(line[:1_000].decode(errors="replace")))
+                yield Spoken(hostile_text.line(result[:LINE].decode(errors="replace"), LINE))
         except ReportMalformed:
             raise _flooded(tool, "on its standard output") from None
         finally:
-            if reading is not None:
-                reading.cancel()
-                await asyncio.wait({reading})
+            if waiting is not None:
+                waiting.cancel()
+                await asyncio.wait({waiting})
 
 
 async def _next(lines: AsyncGenerator[bytes, None]) -> bytes | None:
     return await anext(lines, None)
-
-
-async def _ended(process: ScannerProcess, watch: asyncio.Task[None]) -> int:
-    """Its exit code, also when it closed its output long before; the watch goes on."""
-    waiting = asyncio.create_task(process.wait())
-    try:
-        await asyncio.wait({waiting, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            watch.result()
-        return await waiting
-    finally:
-        waiting.cancel()
 
 
 async def _watched(tool: str, policy: ScanPolicy, directory: Path) -> None:

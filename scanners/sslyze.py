@@ -20,7 +20,7 @@ from contracts.native import (
 )
 from contracts.vocabulary import Severity
 from scanners import hostile_text
-from scanners.native import Adapter, Reported, endpoint_name, in_brackets, plain
+from scanners.native import Adapter, Reported, endpoint_name, in_brackets, plain, port_of
 from scanners.report_files import EACH, json_values, objects, within
 
 TOOL: Final = NativeTool.SSLYZE
@@ -128,7 +128,7 @@ def command(target: Endpoint, policy: ScanPolicy, workdir: Path) -> list[str]:
     target = plain(target)
     checks = _QUICK if policy.checks == "quick" else list(_FLAGS)
     ip = ipaddress.ip_address(target.address)
-    port = target.port or 443
+    port = port_of(target)
     if target.host == target.address:
         server = f"{in_brackets(target.host)}:{port}"
     else:
@@ -230,7 +230,7 @@ def _finding(rule: Rule, answer: dict[str, Any], asset: str, target: Endpoint) -
         title=rule.title,
         severity=rule.severity,
         asset=asset,
-        identity=(TOOL.value, asset, target.host, str(target.port or 443), rule.name),
+        identity=(TOOL.value, asset, target.host, str(port_of(target)), rule.name),
         evidence=rule.evidence(answer),
         cves=rule.cves,
     )
@@ -253,7 +253,7 @@ def _certificate(
             severity=severity,
             asset=asset,
             identity=(
-                TOOL.value, asset, target.host, str(target.port or 443), name, fingerprint
+                TOOL.value, asset, target.host, str(port_of(target)), name, fingerprint
             ),
             evidence=hostile_text.lines(f"{subject}, SHA-256 {fingerprint}\n{detail}"),
         )  # fmt: skip

@@ -17,7 +17,7 @@ from contracts.native import (
 )
 from contracts.vocabulary import Severity
 from scanners import hostile_text
-from scanners.native import Adapter, Reported, endpoint_name, in_brackets, plain
+from scanners.native import Adapter, Reported, endpoint_name, in_brackets, plain, port_of
 from scanners.report_files import EACH, json_values
 from scanners.severities import of_word
 
@@ -67,7 +67,7 @@ def command(target: Endpoint, policy: ScanPolicy, workdir: Path) -> list[str]:
         *("--ip", target.address, "-n", "none"),
         *("--jsonfile", REPORT),
         "--",
-        f"{in_brackets(target.host)}:{target.port or 443}",
+        f"{in_brackets(target.host)}:{port_of(target)}",
     ]
 
 
@@ -124,7 +124,7 @@ def _finding(
         title=f"TLS: {rule.replace('_', ' ')}",
         severity=of_word(severity, Severity.INFORMATIONAL),
         asset=asset,
-        identity=(TOOL.value, asset, target.host, str(target.port or 443), rule, " ".join(numbers)),
+        identity=(TOOL.value, asset, target.host, str(port_of(target)), rule, " ".join(numbers)),
         evidence=hostile_text.lines(row.get("finding"), 2_000),
         cves=numbers,
         remediation=hostile_text.lines(row.get("hint"), 1_000),

@@ -147,12 +147,10 @@ async def test_what_is_not_cloudsweep_is_told_apart(served: str) -> None:
 
 
 async def test_the_scanners_of_this_machine_are_listed_without_a_server() -> None:
-    listed = await run("scanners", "list", "--json")
-    assert listed.code == 0
-    known = {each["name"]: each for each in listed.json["items"]}
-    assert known["sslyze"]["licence"] == "AGPL-3.0"
     shown = await run("scanners", "list")
+    assert shown.code == 0
     assert "kube_bench" in shown.out
+    assert "AGPL-3.0" in shown.out
     refused = await run("scanners", "install", "nmap")
     assert refused.code == 2
     assert "sslyze and checkov are" in refused.err

@@ -95,7 +95,7 @@ async def test_no_worker_of_checkov_outlives_it(real_checkov: Path, tree: Source
     for number in range(40):
         (tree.directory / f"more{number}.tf").write_text(OPEN_TO_ALL.replace("open", f"o{number}"))
     with private_directory() as directory:
-        checkov.prepare(tree, directory)
+        checkov.prepare(tree, SHORT, directory)
         command = [str(real_checkov), *checkov.command(tree, SHORT, directory)[1:]]
         env = {"PATH": os.environ["PATH"], "HOME": str(directory)}
         async with running(command, env=env, directory=directory):
@@ -113,7 +113,7 @@ def test_a_copy_holds_plain_files_only_and_none_of_the_orders(
     (tree.directory / ".git").mkdir()
     (tree.directory / ".git" / "config").touch()
     os.truncate(tree.directory / "images" / "Dockerfile", checkov.FILE_LIMIT + 1)
-    checkov.prepare(tree, tmp_path)
+    checkov.prepare(tree, SHORT, tmp_path)
     copied = {str(each.relative_to(tmp_path / "tree")) for each in (tmp_path / "tree").rglob("*")}
     assert copied == {"network.tf", "images"}
 
@@ -122,10 +122,10 @@ def test_a_tree_that_is_too_large_or_not_there_is_refused(
     tree: SourceTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ScopeInvalid, match="no directory"):
-        checkov.prepare(tree._replace(directory=tmp_path / "gone"), tmp_path)
+        checkov.prepare(tree._replace(directory=tmp_path / "gone"), SHORT, tmp_path)
     monkeypatch.setattr(checkov, "FILES_LIMIT", 1)
     with pytest.raises(ScopeInvalid, match="too large"):
-        checkov.prepare(tree, tmp_path)
+        checkov.prepare(tree, SHORT, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["-x", "--external-checks-dir=/tmp/x", "a\x1b[2Jb"])

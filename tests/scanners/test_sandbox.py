@@ -100,7 +100,7 @@ async def test_what_a_tool_says_is_harmless_and_its_exit_code_arrives(directory:
         directory,
     )
     assert said[0].startswith("\\x1b[2Jxxx")
-    assert len(said[0]) == 300
+    assert len(said[0]) == 1_000
     assert ended == Ended(3, "\\x1b]0;owned\\x07 cannot")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from temporalio.client import Client
@@ -15,8 +15,23 @@ from contracts.scans import ScanRequest
 from contracts.vocabulary import ScanKind
 from runtime import search_attributes, task_queues
 
-CLOUD_SCAN: Final = "CloudScan"
-IMPORT_MERGE: Final = "ImportMerge"
+
+class ScanStart(NamedTuple):
+    """What a kind of scan starts, where, and what people read of it before the account's name."""
+
+    workflow: str
+    task_queue: str
+    summary: str
+
+
+SCAN_STARTS: Final[dict[ScanKind, ScanStart]] = {
+    ScanKind.CLOUD: ScanStart("CloudScan", task_queues.SCANS, "Cloud scan of"),
+    ScanKind.KUBERNETES: ScanStart("KubernetesScan", task_queues.SCANS, "Kubernetes scan of"),
+    ScanKind.KUBERNETES_DISCOVERY: ScanStart(
+        "KubernetesDiscovery", task_queues.SCANS, "Kubernetes inventory of"
+    ),
+    ScanKind.IMPORT: ScanStart("ImportMerge", task_queues.SYNC, "Import into"),
+}
 """By name: importing the workflows would load every scanner. A test compares the names."""
 
 
@@ -31,15 +46,15 @@ async def start_scan(
     rpc_timeout: timedelta | None = None,
 ) -> None:
     """Start a scan's workflow; starting twice is starting once."""
-    is_import = kind is ScanKind.IMPORT
+    start = SCAN_STARTS[kind]
     await client.start_workflow(
-        IMPORT_MERGE if is_import else CLOUD_SCAN,
+        start.workflow,
         ScanRequest(scan_id=scan_id),
         id=f"scan/{scan_id}",
-        task_queue=task_queues.SYNC if is_import else task_queues.SCANS,
+        task_queue=start.task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=search_attributes.of_account(team_id, account_id),
-        static_summary=f"{'Import into' if is_import else 'Cloud scan of'} {account_name}",
+        static_summary=f"{start.summary} {account_name}",
         rpc_timeout=rpc_timeout,
     )
 

@@ -39,10 +39,8 @@ ASKED_AT_ONCE: Final = 16
 SECOND_LOOK_SECONDS: Final = 5.0
 """What is being started or ended just now is settled by then."""
 
-RUNNING_SCANS: Final = (
-    f"WorkflowType IN ('{engine_starts.CLOUD_SCAN}', '{engine_starts.IMPORT_MERGE}')"
-    " AND ExecutionStatus = 'Running'"
-)
+_WORKFLOWS: Final = ", ".join(f"'{start.workflow}'" for start in engine_starts.SCAN_STARTS.values())
+RUNNING_SCANS: Final = f"WorkflowType IN ({_WORKFLOWS}) AND ExecutionStatus = 'Running'"
 SILENT_AFTER: Final = timedelta(minutes=5)
 """A shard that fails is tried again after two minutes at most; without a heartbeat for longer than
 that it waits for a worker."""
@@ -310,7 +308,8 @@ def _needs(scan: scan_watch.Waiting) -> list[str]:
     if scan.status is ScanStatus.PENDING:
         return [task_queues.SCANS]
     queues = [QUEUES[kind] for kind in TaskKind if kind in scan.kinds]
-    if not scan.is_planned:  # compliance shards are planned where the scanner is
+    if not scan.is_planned and scan.kind is not ScanKind.KUBERNETES_DISCOVERY:
+        # Compliance shards are planned where the scanner is.
         queues.append(task_queues.COMPLIANCE)
     return [task_queues.SCANS, *queues, task_queues.SYNC]
 

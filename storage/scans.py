@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -25,9 +25,19 @@ from contracts.scans import (
     ScanTrigger,
     TaskCounts,
 )
-from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
+from contracts.vocabulary import (
+    Provider,
+    ScanKind,
+    ScanStatus,
+    TaskKind,
+    TaskStatus,
+    TriggerKind,
+)
 from storage import cursors
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
+
+KINDS: Final = {Provider.KUBERNETES: ScanKind.KUBERNETES}
+"""What a scan of an account is where it is no cloud."""
 
 
 async def create_scan(
@@ -38,21 +48,23 @@ async def create_scan(
     trigger: ScanTrigger,
     idempotency_key: str | None,
     at: datetime,
+    kind: ScanKind | None = None,
 ) -> tuple[Scan, bool]:
     """A pending scan, and whether it is new: the same key and body give the same scan.
 
-    Conflict when the key was used for another body or the account is disabled.
+    Its kind, if none is given, is the one for the account's provider. Conflict when the key was
+    used for another body or the account is disabled.
     """
     options = scan.model_dump(mode="json", exclude={"account_id"})
     earlier = await _of_key(session, team_id, idempotency_key)
     if earlier is None:
-        await _require_enabled(session, team_id, scan.account_id)
+        provider = await _require_enabled(session, team_id, scan.account_id)
         scan_id = await session.scalar(
             insert(ScanRow)
             .values(
                 team_id=team_id,
                 account_id=scan.account_id,
-                kind=ScanKind.CLOUD,
+                kind=kind or KINDS.get(provider, ScanKind.CLOUD),
                 status=ScanStatus.PENDING,
                 options=options,
                 trigger_kind=trigger.kind,
@@ -218,8 +230,9 @@ async def _of_key(session: AsyncSession, team_id: UUID, key: str | None) -> Scan
     return (await session.scalars(query)).one_or_none()
 
 
-async def _require_enabled(session: AsyncSession, team_id: UUID, account_id: UUID) -> None:
-    query = select(AccountRow.name, AccountRow.enabled).where(
+async def _require_enabled(session: AsyncSession, team_id: UUID, account_id: UUID) -> Provider:
+    """The provider of the account, which must be there and enabled."""
+    query = select(AccountRow.name, AccountRow.enabled, AccountRow.provider).where(
         AccountRow.id == account_id, AccountRow.team_id == team_id
     )
     # Locked against deletion until the scan's row stands, which keeps the account.
@@ -230,6 +243,7 @@ async def _require_enabled(session: AsyncSession, team_id: UUID, account_id: UUI
         raise NotFound("There is no such account in this team.")
     if not account.enabled:
         raise Conflict(f"Account {account.name} is disabled.", fix="Enable it first.")
+    return Provider(account.provider)
 
 
 def _scan(row: ScanRow, live: Numbers | None) -> Scan:

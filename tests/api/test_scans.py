@@ -17,7 +17,7 @@ from activities import engine_starts
 from api import engine, examples, scan_control
 from contracts.findings import CheckText
 from contracts.scans import ScanEnd
-from contracts.vocabulary import Provider, Role, ScanStatus, Severity
+from contracts.vocabulary import Provider, Role, ScanKind, ScanStatus, Severity
 from storage import scan_state
 from storage.checks import upsert_checks
 from storage.database import Database
@@ -26,6 +26,7 @@ from tests.api.scripted import Script
 from workflows.account_check import AccountCheck
 from workflows.cloud_scan import CloudScan
 from workflows.import_merge import ImportMerge
+from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
 
 Scan = dict[str, Any]
 
@@ -62,8 +63,12 @@ async def start(caller: httpx.AsyncClient, account: dict[str, Any], **scope: Any
 
 
 async def test_the_names_of_workflows_and_signals_are_those_of_the_classes() -> None:
-    assert CloudScan.__name__ == engine_starts.CLOUD_SCAN
-    assert ImportMerge.__name__ == engine_starts.IMPORT_MERGE
+    assert {kind: start.workflow for kind, start in engine_starts.SCAN_STARTS.items()} == {
+        ScanKind.CLOUD: CloudScan.__name__,
+        ScanKind.KUBERNETES: KubernetesScan.__name__,
+        ScanKind.KUBERNETES_DISCOVERY: KubernetesDiscovery.__name__,
+        ScanKind.IMPORT: ImportMerge.__name__,
+    }
     assert AccountCheck.__name__ == engine.ACCOUNT_CHECK
     assert callable(getattr(CloudScan, engine.PAUSE))
     assert callable(getattr(CloudScan, engine.RESUME))

@@ -145,7 +145,7 @@ async def test_twenty_thousand_pods_take_little_memory(
             if rows == 2_000:
                 after_some = most
     assert rows == 20_000
-    # Kept of each is its uid; 20,000 pods as Python has them are more than 100 MB.
+    # Kept of each is its uid; all of 20,000 pods at once would take twice this.
     assert most - after_some < 40_000_000
 
 

@@ -6,7 +6,7 @@ import base64
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,8 @@ class Cluster:
     async def scan(self, **how: Any) -> Scan:
         """Scan to the end, whatever that is."""
         scan_id, handle = await self.start(**how)
-        try:
+        with suppress(WorkflowFailureError):  # as its row says
             await handle.result()
-        except WorkflowFailureError:
-            pass  # as its row says
         async with self.database.transaction() as session:
             return await scans.get_scan(session, self.team_id, scan_id)
 

@@ -169,9 +169,10 @@ class FakeKubernetes:
             kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
             info = {"username": self.user, "groups": ["system:authenticated"]}
             return web.json_response({**kind, "status": {"userInfo": info}}, status=201)
+        asked, namespace = _without_namespace(asked)
         if asked.path not in self.lists:
             return _status(404, "the server could not find the requested resource")
-        body = self._list(asked)
+        body = self._list(asked, namespace)
         if isinstance(body, web.Response) or fault is None:
             return body if isinstance(body, web.Response) else web.json_response(body)
         return await _broken(request, fault, json.dumps(body).encode())
@@ -188,7 +189,7 @@ class FakeKubernetes:
         headers = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
         return _status(fault.status, words.get(fault.status, "refused"), headers)
 
-    def _list(self, asked: Asked) -> dict[str, Any] | web.Response:
+    def _list(self, asked: Asked, namespace: str | None) -> dict[str, Any] | web.Response:
         limit = int(asked.query.get("limit", "0"))
         revision, start = self.revision, 0
         if token := asked.query.get("continue"):
@@ -199,6 +200,8 @@ class FakeKubernetes:
                 return _status(400, "continue key is not valid")
         # A list is that of one revision to its end, whatever changes meanwhile.
         everything = self._snapshots.setdefault((asked.path, revision), self.lists[asked.path])
+        if namespace is not None:
+            everything = [i for i in everything if i["metadata"].get("namespace") == namespace]
         end = min(len(everything), start + limit) if limit else len(everything)
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if end < len(everything) or self.repeats_itself:
@@ -321,6 +324,27 @@ def pod(name: str, namespace: str = "shop", phase: str = "Running") -> dict[str,
         },
         status={"phase": phase, "podIP": "10.0.0.7", "hostIP": "10.0.0.1"},
     )
+
+
+def node(name: str) -> dict[str, Any]:
+    """A node with what its real one says."""
+    info = {
+        **dict.fromkeys(
+            ("architecture", "bootID", "containerRuntimeVersion", "kernelVersion"), "x"
+        ),
+        **dict.fromkeys(("kubeProxyVersion", "kubeletVersion"), "v1.34.1"),
+        **dict.fromkeys(("machineID", "operatingSystem", "osImage", "systemUUID"), "x"),
+    }
+    spec = {"podCIDR": "10.1.0.0/24", "unschedulable": False}
+    return thing(name, None, kind="node", spec=spec, status={"nodeInfo": info})
+
+
+def _without_namespace(asked: Asked) -> tuple[Asked, str | None]:
+    """`/api/v1/namespaces/shop/pods` lists the pods of one namespace."""
+    match asked.path.split("/"):
+        case [*base, "namespaces", namespace, kind] if kind:
+            return asked._replace(path="/".join([*base, kind])), namespace
+    return asked, None
 
 
 def _status(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -18,14 +18,24 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from activities import engine_starts
 from contracts.accounts import FileCredentials, NewAccount
+from contracts.findings import FindingFilter
 from contracts.resources import Resource, ResourceFilter
 from contracts.runs import RunRequest, RunSummary
 from contracts.scans import NewScan, Scan, ScanTask, ScanTrigger
-from contracts.vocabulary import ErrorClass, Provider, RunOutcome, ScanKind, ScanStatus, TaskStatus
+from contracts.vocabulary import (
+    ErrorClass,
+    FindingStatus,
+    Provider,
+    RunOutcome,
+    ScanKind,
+    ScanStatus,
+    TaskStatus,
+)
 from runtime import task_queues
 from runtime.settings import Settings
 from scanners import kubernetes
-from storage import accounts, job_runs, keys, resources, scans
+from scanners.prowler_install import environment_of, install_prowler
+from storage import accounts, findings, job_runs, keys, resources, scans
 from storage.database import Database
 from tests.support.fake_kubernetes import (
     TOKEN,
@@ -37,6 +47,7 @@ from tests.support.fake_kubernetes import (
     write_kubeconfig,
 )
 from tests.support.namespaces import new_namespace
+from tests.support.prowler_scan import scans_clusters
 from worker import build_workers, registrations
 from workflows.job_run import JobRun
 
@@ -80,7 +91,7 @@ class Cluster:
             scan, _ = await scans.create_scan(
                 session,
                 self.team_id,
-                NewScan(account_id=self.account_id, compliance=False, **options),
+                NewScan(account_id=self.account_id, **options),
                 trigger=ScanTrigger(),
                 idempotency_key=None,
                 at=datetime.now(UTC),
@@ -318,12 +329,40 @@ async def test_a_throttled_group_is_tried_again_and_what_stays_unreachable_fails
 async def test_a_scan_of_a_cluster_is_a_kubernetes_scan_whoever_starts_it(
     cluster: Cluster,
 ) -> None:
-    scan = await cluster.scan(kind=None)
+    scan = await cluster.scan(kind=None, compliance=False)
     handle = cluster.client.get_workflow_handle(f"scan/{scan.id}")
 
     assert (scan.kind, scan.status) == (ScanKind.KUBERNETES, ScanStatus.COMPLETED)
     assert (await handle.describe()).workflow_type == "KubernetesScan"
     assert "web-1" in await cluster.there()
+
+
+async def test_the_checks_follow_the_inventory_or_say_what_to_install(
+    cluster: Cluster, settings: Settings
+) -> None:
+    install_prowler(environment_of(settings.prowler_python))
+    bad = pod("web-1")
+    bad["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+    cluster.server.put(PODS, [bad])
+
+    scan = await cluster.scan(kind=None)
+
+    tasks = await cluster.tasks(scan)
+    *inventory, checks = tasks.values()
+    assert {task.status for task in inventory} == {TaskStatus.COMPLETED}
+    assert "web-1" in await cluster.there()
+    if scans_clusters(settings):
+        assert (scan.status, checks.status) == (ScanStatus.COMPLETED, TaskStatus.COMPLETED)
+        query = FindingFilter(check_id=["core_minimize_privileged_containers"])
+        async with cluster.database.transaction() as session:
+            page = await findings.list_findings(session, cluster.team_id, query, limit=10)
+        [finding] = page.items
+        assert (finding.status, finding.resource.name) == (FindingStatus.FAIL, "web-1")
+        assert finding.resource.uid == (await cluster.there())["web-1"].uid
+    else:
+        assert scan.status is ScanStatus.COMPLETED_WITH_ERRORS
+        assert checks.error is not None and checks.error.code == "scanner_missing"
+        assert checks.error.fix and "--all-providers" in checks.error.fix
 
 
 async def _run(cluster: Cluster, job: str, **params: Any) -> tuple[RunSummary, UUID | None]:

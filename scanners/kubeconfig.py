@@ -146,9 +146,10 @@ def with_files(access: ClusterAccess, directory: Path) -> dict[str, Any]:
             f"The client key of context {access.context} is encrypted.",
             fix="Use a key without a passphrase: nobody is there to type it.",
         )
-    if not user.get("token") and user.get("tokenFile"):
-        user["token"] = _bytes(str(user["tokenFile"])).decode("ascii", "replace").strip()
-    user.pop("tokenFile", None)
+    file = user.pop("tokenFile", None)
+    token = user.get("token") or (file and _bytes(str(file)).decode("utf-8", "replace"))
+    if token:
+        user["token"] = str(token).strip()
     return {
         **config,
         "clusters": [{"name": access.cluster, "cluster": cluster}],

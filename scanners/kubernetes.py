@@ -22,6 +22,8 @@ RESTARTS: Final = 3
 MOST_PAGES: Final = 20_000
 """Ten million objects: more than any cluster has, so that a server cannot keep us for ever."""
 LIMITS: Final = Limits()
+PROMPT: Final = Limits(request_seconds=10, tries=2)
+"""For the identity: somebody may wait for it, a minute at most."""
 
 
 class KindRead(NamedTuple):
@@ -32,7 +34,7 @@ class KindRead(NamedTuple):
     problem: Problem | None
 
 
-async def identity(access: ClusterAccess, *, limits: Limits = LIMITS) -> CloudIdentity:
+async def identity(access: ClusterAccess, *, limits: Limits = PROMPT) -> CloudIdentity:
     """Who the credentials are: the cluster's name, and the user the API server takes us for.
 
     Raises CredentialsRejected when it takes us for nobody, TargetUnreachable when it does not

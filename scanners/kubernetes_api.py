@@ -145,6 +145,11 @@ class Api:
             raise CredentialsRejected(
                 f"The server of context {self._access.context} is no URL.", fix=_FIX_REACH
             ) from None
+        except ValueError:  # no header can hold it; its text might
+            raise CredentialsRejected(
+                f"The token of context {self._access.context} is not one that can be sent.",
+                fix="Let it be one line of plain characters.",
+            ) from None
         except (errors.ClientError, OSError) as error:
             words = f"The answer to {path} broke off ({type(error).__name__})."
             raise _Again(Refused(ErrorClass.UNREACHABLE, words)) from None
@@ -242,8 +247,9 @@ async def _read(answer: Any) -> bytes | None:
 def _said(found: Any, status: int, reason: str | None) -> str:
     """What the server says of a refusal, in one line."""
     message = found.get("message") if isinstance(found, dict) else None
-    words = " ".join(str(message).split()) if message else (reason or "")
-    return redact(f"{status}: {words}", limit=300)
+    words = " ".join(str(message or reason or "").split())
+    plain = "".join(each if each.isprintable() else "?" for each in words)
+    return redact(f"{status}: {plain}", limit=300)
 
 
 def _seconds(retry_after: str | None) -> float | None:

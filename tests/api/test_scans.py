@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from activities import engine_starts
+from activities.scan_watch import RUNNING_SCANS
 from api import engine, examples, scan_control
 from contracts.findings import CheckText
 from contracts.scans import ScanEnd
@@ -69,6 +70,9 @@ async def test_the_names_of_workflows_and_signals_are_those_of_the_classes() -> 
         ScanKind.KUBERNETES_DISCOVERY: KubernetesDiscovery.__name__,
         ScanKind.IMPORT: ImportMerge.__name__,
     }
+    assert all(
+        repr(start.workflow) in RUNNING_SCANS for start in engine_starts.SCAN_STARTS.values()
+    )
     assert AccountCheck.__name__ == engine.ACCOUNT_CHECK
     assert callable(getattr(CloudScan, engine.PAUSE))
     assert callable(getattr(CloudScan, engine.RESUME))

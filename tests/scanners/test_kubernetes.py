@@ -272,6 +272,15 @@ async def test_refused_credentials_end_it_and_are_not_shown(
     assert len(server.requests) == 2  # no second try
 
 
+async def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(
+    server: FakeKubernetes, tmp_path: Path
+) -> None:
+    access = access_to(server, tmp_path / "config", token="two\nlines-of-a-token")
+    with pytest.raises(CredentialsRejected, match="not one that can be sent") as failure:
+        await kubernetes.identity(access, limits=QUICK)
+    assert "lines-of-a-token" not in f"{failure.value} {failure.value.__context__}"
+
+
 async def test_a_server_that_is_not_there_is_unreachable(
     server: FakeKubernetes, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ from tests.support.fake_kubernetes import (
 )
 from tests.support.namespaces import new_namespace
 from tests.support.prowler_scan import scans_clusters
+from tests.support.waiting import until
 from worker import build_workers, registrations
 from workflows.job_run import JobRun
 
@@ -335,6 +336,21 @@ async def test_a_scan_of_a_cluster_is_a_kubernetes_scan_whoever_starts_it(
     assert (scan.kind, scan.status) == (ScanKind.KUBERNETES, ScanStatus.COMPLETED)
     assert (await handle.describe()).workflow_type == "KubernetesScan"
     assert "web-1" in await cluster.there()
+
+
+async def test_a_scan_is_cancelled_while_the_api_server_hangs(cluster: Cluster) -> None:
+    cluster.server.always[PODS] = Fault(hangs=True)
+    scan_id, handle = await cluster.start()
+    await until(lambda: bool(cluster.server.asked(PODS)))
+
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+
+    async with cluster.database.transaction() as session:
+        scan = await scans.get_scan(session, cluster.team_id, scan_id)
+    assert scan.status is ScanStatus.CANCELLED
+    assert len(cluster.server.asked(PODS)) == 1
 
 
 async def test_the_checks_follow_the_inventory_or_say_what_to_install(

@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.failures import SafeFailures
+from activities.kubernetes_shards import KubernetesActivities
 from activities.native_scans import NativeScanActivities
 from activities.retention import RetentionActivities
 from activities.run_admission import RunAdmissionActivities
@@ -38,6 +39,7 @@ from workflows.defaults import keep_defaults
 from workflows.due_dates import DueDates
 from workflows.import_merge import ImportMerge
 from workflows.job_run import JobRun
+from workflows.kubernetes_scan import KubernetesScan
 from workflows.schedule_backfill import ScheduleBackfill
 from workflows.vulnerability_sync import VulnerabilitySync
 
@@ -69,6 +71,7 @@ def registrations(
     lifecycle = ScanLifecycleActivities(database, settings, client)
     shards = ShardActivities(database, settings)
     native = NativeScanActivities(database, settings)
+    kubernetes = KubernetesActivities(database, settings)
     endings = RunEndActivities(database, client)
     admission = RunAdmissionActivities(database, endings, JOBS)
     upkeep = ScheduleUpkeepActivities(database, client, admission, endings)
@@ -83,7 +86,7 @@ def registrations(
     }
     return {
         task_queues.SCANS: Registration(
-            [*jobs[task_queues.SCANS], JobRun, ScheduleBackfill],
+            [*jobs[task_queues.SCANS], KubernetesScan, JobRun, ScheduleBackfill],
             [
                 admission.admit_run,
                 endings.displace_runs,
@@ -92,12 +95,13 @@ def registrations(
                 lifecycle.take_account,
                 lifecycle.check_account,
                 lifecycle.plan_discovery,
+                kubernetes.plan_kinds,
                 lifecycle.record_failed_shard,
                 lifecycle.record_paused,
                 lifecycle.end_scan,
             ],
         ),
-        task_queues.DISCOVERY: Registration([], [shards.discover_shard]),
+        task_queues.DISCOVERY: Registration([], [shards.discover_shard, kubernetes.list_kinds]),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
         task_queues.NATIVE: Registration([], [native.plan_native, native.run_tool]),
         task_queues.SYNC: Registration(

@@ -20,20 +20,24 @@ DUE_DATES: Final = "DueDates"
 """By name, as those of scans. A test compares them."""
 
 
-class _Start(NamedTuple):
-    """The workflow of a kind of scan, by name: importing it would load every scanner."""
+class ScanStart(NamedTuple):
+    """What a kind of scan starts, where, and what people read of it before the account's name."""
 
     workflow: str
-    queue: str
-    words: str
+    task_queue: str
+    summary: str
 
 
-SCAN_STARTS: Final = {
-    ScanKind.CLOUD: _Start("CloudScan", task_queues.SCANS, "Cloud scan of"),
-    ScanKind.IMPORT: _Start("ImportMerge", task_queues.SYNC, "Import into"),
-    ScanKind.NATIVE: _Start("NativeScan", task_queues.SCANS, "Targets:"),
+SCAN_STARTS: Final[dict[ScanKind, ScanStart]] = {
+    ScanKind.CLOUD: ScanStart("CloudScan", task_queues.SCANS, "Cloud scan of"),
+    ScanKind.KUBERNETES: ScanStart("KubernetesScan", task_queues.SCANS, "Kubernetes scan of"),
+    ScanKind.KUBERNETES_DISCOVERY: ScanStart(
+        "KubernetesDiscovery", task_queues.SCANS, "Kubernetes inventory of"
+    ),
+    ScanKind.IMPORT: ScanStart("ImportMerge", task_queues.SYNC, "Import into"),
+    ScanKind.NATIVE: ScanStart("NativeScan", task_queues.SCANS, "Targets:"),
 }
-"""How each kind of scan is started. A test compares the names."""
+"""By name: importing the workflows would load every scanner. A test compares the names."""
 
 
 async def start_scan(
@@ -52,10 +56,10 @@ async def start_scan(
         start.workflow,
         ScanRequest(scan_id=scan_id),
         id=f"scan/{scan_id}",
-        task_queue=start.queue,
+        task_queue=start.task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=search_attributes.of_account(team_id, account_id),
-        static_summary=f"{start.words} {account_name}",
+        static_summary=f"{start.summary} {account_name}",
         rpc_timeout=rpc_timeout,
     )
 

@@ -13,7 +13,7 @@ from temporalio import activity
 from activities import target_pinning
 from activities.failures import as_application_error
 from activities.progress import ShardProgress
-from activities.shards import ShardActivities, last_try
+from activities.staged_shards import StagedShards, last_try
 from contracts.errors import (
     NotFound,
     ScannerCrashed,
@@ -54,7 +54,7 @@ TEXT_LIMIT: Final = 300
 _ERROR_CLASS: Final = {AssetOutcome.UNREACHABLE: ErrorClass.UNREACHABLE}
 
 
-class NativeScanActivities(ShardActivities):
+class NativeScanActivities(StagedShards):
     """Idempotent, as all shards: a retry first deletes the rows that an earlier attempt staged."""
 
     @activity.defn

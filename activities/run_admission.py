@@ -11,25 +11,24 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
+from activities import engine_starts
 from activities.admission_rules import Action, Verdict, is_last, judge_overlap, judge_time
 from activities.run_endings import RunEndActivities
 from contracts.errors import NotFound
-from contracts.jobs import Job
+from contracts.jobs import Job, ScanJob
 from contracts.runs import RunAdmission, RunAsked, RunPlan
 from contracts.scans import NativeOptions, NewScan, ScanRequest, ScanTrigger
-from contracts.schedules import CLOUD_SCAN, NATIVE_SCAN, StoredSchedule
+from contracts.schedules import StoredSchedule
 from contracts.vocabulary import (
     OverlapPolicy,
     RunOutcome,
+    ScanKind,
     ScheduleStatus,
     TriggerKind,
 )
 from runtime import search_attributes
-from storage import accounts, job_runs, scans, schedules
+from storage import accounts, job_runs, scan_state, scans, schedules
 from storage.database import Database
-
-SCANS: Final = (CLOUD_SCAN, NATIVE_SCAN)
-"""Jobs that are scans: each run has one, in the account that its scans take turns in."""
 
 TRIES: Final = 5
 """How often holders are looked at again because one of them was not what its row said."""
@@ -45,6 +44,7 @@ class _Due(NamedTuple):
     key: str
     account_id: UUID | None
     schedule: StoredSchedule | None
+    scan: ScanJob | None
 
 
 class _Decision(NamedTuple):
@@ -96,7 +96,7 @@ class RunAdmissionActivities:
                 return _Decision(
                     RunAdmission(outcome=RunOutcome.REFUSED, words=deleted), stops=True
                 )
-        due = await _due(session, asked, schedule)
+        due = await self._due(session, asked, schedule)
         await job_runs.lock_key(session, due.key)
         record = await job_runs.find_run(session, asked.run_id)
         if record is not None:
@@ -104,7 +104,7 @@ class RunAdmissionActivities:
                 known = "This time has its run already."
                 return _Decision(RunAdmission(outcome=record.outcome, words=known))
             if record.outcome is RunOutcome.RUNNING:  # decided before; only the answer was lost
-                return _Decision(self._started(record, due))
+                return _Decision(await self._started(session, record, due))
         else:
             verdict = await self._judge(session, asked, due)
             if verdict is not None:
@@ -122,7 +122,7 @@ class RunAdmissionActivities:
         verdict = judge_overlap(
             due.overlap,
             held,
-            takes_turns=due.job in SCANS,
+            takes_turns=due.scan is not None,
             has_waited=record is not None,
         )
         return await self._follow(session, asked, due, record, verdict, held)
@@ -159,6 +159,8 @@ class RunAdmissionActivities:
             account = await accounts.get_account(session, team_id, account_id)
         except NotFound:
             return "Its account was deleted."
+        if job.scan is not None and job.scan.provider not in (None, account.provider):
+            return f"Its account {account.name} is one of {account.provider}."
         return None if account.enabled else f"Its account {account.name} is disabled."
 
     async def _leave_out(
@@ -238,7 +240,23 @@ class RunAdmissionActivities:
         record: job_runs.RunRecord,
         reason: str | None,
     ) -> _Decision:
-        scan_id = await _make_scan(session, asked, due)
+        scan_id = None
+        if due.scan is not None:
+            manual = due.schedule is None
+            asks = NativeOptions if due.scan.kind is ScanKind.NATIVE else NewScan
+            scan, _ = await scans.create_scan(
+                session,
+                due.team_id,
+                asks.model_validate({**due.params, **due.scan.options}),
+                trigger=ScanTrigger(
+                    kind=TriggerKind.MANUAL if manual else TriggerKind.SCHEDULE,
+                    schedule_id=asked.schedule_id,
+                ),
+                idempotency_key=f"run/{asked.run_id}",
+                at=asked.asked_at,
+                kind=due.scan.kind,
+            )
+            scan_id = scan.id
         if scan_id is not None:
             work_id = f"scan/{scan_id}"
         elif self._jobs[due.job].inline:
@@ -259,13 +277,18 @@ class RunAdmissionActivities:
                 await schedules.count_outcome(session, due.schedule.id, fired=1)
             stops = await self._finish(session, asked, due.schedule, starts=True)
         started = record._replace(work_id=work_id, scan_id=scan_id, reason=reason)
-        return _Decision(self._started(started, due), stops=stops)
+        return _Decision(await self._started(session, started, due), stops=stops)
 
-    def _started(self, record: job_runs.RunRecord, due: _Due) -> RunAdmission:
+    async def _started(
+        self, session: AsyncSession, record: job_runs.RunRecord, due: _Due
+    ) -> RunAdmission:
         job = self._jobs[record.job]
         argument = record.params
+        workflow, queue = job.workflow if job.inline else job.workflow_name, job.queue
         if record.scan_id is not None:
             argument = ScanRequest(scan_id=record.scan_id).model_dump(mode="json")
+            scan = await scan_state.load_scan(session, record.scan_id)
+            workflow, queue, _ = engine_starts.SCAN_STARTS[scan.kind]
         attributes = {search_attributes.TEAM.name: str(record.team_id)}
         if due.account_id is not None:
             attributes[search_attributes.ACCOUNT.name] = str(due.account_id)
@@ -275,10 +298,10 @@ class RunAdmissionActivities:
             outcome=RunOutcome.RUNNING,
             words=record.reason or "",
             plan=RunPlan(
-                workflow=job.workflow if job.inline else job.workflow_name,
+                workflow=workflow,
                 workflow_id=record.work_id or "",
                 inline=job.inline,
-                task_queue=job.queue,
+                task_queue=queue,
                 argument=argument,
                 timeout_seconds=job.timeout.total_seconds(),
                 summary=due.schedule.name if due.schedule else job.description,
@@ -286,43 +309,27 @@ class RunAdmissionActivities:
             ),
         )
 
-
-async def _make_scan(session: AsyncSession, asked: RunAsked, due: _Due) -> UUID | None:
-    """The scan that a run of a scan's job is; None for other jobs."""
-    if due.job not in SCANS:
-        return None
-    asks = (NewScan if due.job == CLOUD_SCAN else NativeOptions).model_validate(due.params)
-    scan, _ = await scans.create_scan(
-        session,
-        due.team_id,
-        asks,
-        trigger=ScanTrigger(
-            kind=TriggerKind.MANUAL if due.schedule is None else TriggerKind.SCHEDULE,
-            schedule_id=asked.schedule_id,
-        ),
-        idempotency_key=f"run/{asked.run_id}",
-        at=asked.asked_at,
-    )
-    return scan.id
-
-
-async def _due(session: AsyncSession, asked: RunAsked, schedule: StoredSchedule | None) -> _Due:
-    if schedule is None:
-        if asked.team_id is None or asked.job is None:
-            raise NotFound("A run needs a schedule, or a team and a job.")
-        account_id = _account_of(asked.params)
-        team_id, job, params, overlap = asked.team_id, asked.job, asked.params, OverlapPolicy.ALLOW
-        key = f"run/{asked.run_id}"
-    else:
-        team_id, job, overlap = schedule.team_id, schedule.job, schedule.overlap
-        params = schedule.params
+    async def _due(
+        self, session: AsyncSession, asked: RunAsked, schedule: StoredSchedule | None
+    ) -> _Due:
+        if schedule is None:
+            if asked.team_id is None or asked.job is None:
+                raise NotFound("A run needs a schedule, or a team and a job.")
+            team_id, name, params = asked.team_id, asked.job, asked.params
+            overlap, key = OverlapPolicy.ALLOW, f"run/{asked.run_id}"
+        else:
+            team_id, name, params = schedule.team_id, schedule.job, schedule.params
+            overlap, key = schedule.overlap, f"schedule/{schedule.id}"
         account_id = _account_of(params)
-        key = f"schedule/{schedule.id}"
-    if job == NATIVE_SCAN:
-        account_id = (await accounts.native_account(session, team_id, at=asked.asked_at)).id
-    if job in SCANS:  # one account has one running scan, whatever started it
-        key = f"account/{account_id}"
-    return _Due(team_id, job, params, asked.overlap or overlap, key, account_id, schedule)
+        job = self._jobs.get(name)
+        scan = job.scan if job else None
+        if scan is not None:  # one account has one running scan, whatever started it
+            if scan.kind is ScanKind.NATIVE:
+                account_id = (await accounts.native_account(session, team_id, at=asked.asked_at)).id
+            key = f"account/{account_id}"
+        return _Due(
+            team_id, name, params, asked.overlap or overlap, key, account_id, schedule, scan
+        )
 
 
 def _account_of(params: Mapping[str, Any]) -> UUID | None:

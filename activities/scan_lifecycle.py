@@ -11,6 +11,7 @@ from temporalio.client import Client
 from activities.engine_state import how_it_ended
 from activities.failures import as_application_error
 from activities.progress import heartbeating
+from activities.staged_shards import phase_plan
 from activities.sync_starts import ask_for_sync_soon
 from contracts.accounts import Account, AccountCheck, AccountRef, CloudIdentity
 from contracts.errors import (
@@ -29,7 +30,6 @@ from contracts.scans import (
     ScanPlanning,
     ScanRequest,
     ScanSummary,
-    Shard,
     ShardFailed,
 )
 from contracts.vocabulary import Provider, ScanStatus, TaskKind, TaskStatus
@@ -182,7 +182,7 @@ class ScanLifecycleActivities:
                     for group, tables in groups.items()
                 ]
                 await scan_state.write_plan(session, scan.id, undone, notes=notes)
-        return _phase(undone)
+        return phase_plan(undone)
 
     @activity.defn
     async def plan_compliance(self, planning: ScanPlanning) -> PhasePlan:
@@ -194,7 +194,7 @@ class ScanLifecycleActivities:
         if not scan.options.compliance:
             return PhasePlan()
         if undone is not None:
-            return _phase(undone)
+            return phase_plan(undone)
         catalogue = await prowler_catalogue.load_catalogue(self._settings, account.provider)
         shards = prowler_plan.plan_shards(
             catalogue,
@@ -223,7 +223,7 @@ class ScanLifecycleActivities:
         async with self._database.transaction() as session:
             await checks.upsert_checks(session, catalogue.checks)
             await scan_state.write_plan(session, scan.id, undone, notes=[])
-        return _phase(undone)
+        return phase_plan(undone)
 
     @activity.defn
     async def record_failed_shard(self, failed: ShardFailed) -> None:
@@ -260,15 +260,6 @@ class ScanLifecycleActivities:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _phase(shards: list[scan_state.PlannedShard]) -> PhasePlan:
-    return PhasePlan(
-        shards=[
-            Shard(kind=shard.kind, key=shard.key, title=shard.title, batch=shard.batch)
-            for shard in shards
-        ]
-    )
 
 
 def _home_region(account: Account, identity: CloudIdentity) -> str | None:

@@ -310,7 +310,8 @@ def _needs(scan: scan_watch.Waiting) -> list[str]:
     if scan.status is ScanStatus.PENDING:
         return [task_queues.SCANS]
     queues = [QUEUES[kind] for kind in TaskKind if kind in scan.kinds]
-    if not scan.is_planned:  # compliance shards are planned where the scanner is
+    if not scan.is_planned and scan.kind is not ScanKind.KUBERNETES_DISCOVERY:
+        # Compliance shards are planned where the scanner is.
         queues.append(task_queues.COMPLIANCE)
     return [task_queues.SCANS, *queues, task_queues.SYNC]
 

@@ -10,9 +10,9 @@ from temporalio import activity
 
 from activities.failures import as_application_error, may_be_retried, safe_words
 from activities.progress import ShardProgress, heartbeating
-from contracts.accounts import Account
+from activities.staged_shards import StagedShards, last_try
 from contracts.errors import RateLimited, ScannerCrashed, TargetUnreachable, TransientError
-from contracts.observations import CoveredCheck, ObservedResource
+from contracts.observations import CoveredCheck
 from contracts.scans import (
     Coverage,
     FindingCounts,
@@ -24,23 +24,15 @@ from contracts.scans import (
     ShardTask,
 )
 from contracts.vocabulary import ErrorClass
-from runtime import policies
-from runtime.settings import Settings
 from scanners import prowler, steampipe
-from storage import accounts, scan_state
-from storage.database import Database
 from storage.merge import merge_shard, staging
 
 PROWLER: Final = "prowler"
 STEAMPIPE: Final = "steampipe"
 
 
-class ShardActivities:
+class ShardActivities(StagedShards):
     """Idempotent: a retry first deletes the rows that an earlier attempt staged."""
-
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database = database
-        self._settings = settings
 
     @activity.defn
     async def assess_shard(self, task: ShardTask) -> ShardReport:
@@ -91,19 +83,6 @@ class ShardActivities:
             covered = await staging.stage_coverage(connection, target, result.covered)
         return await self._report(task, result.coverage, progress.rows, covered)
 
-    def _retry_if_cut_off(self, coverage: Coverage) -> None:
-        """Throttling and outages may pass: try again before settling for less than everything."""
-        if last_try():
-            return
-        for error_class, error in (
-            (ErrorClass.THROTTLED, RateLimited),
-            (ErrorClass.UNREACHABLE, TargetUnreachable),
-        ):
-            hit = [problem for problem in coverage.problems if problem.error_class is error_class]
-            if hit:
-                services = ", ".join(sorted({problem.service for problem in hit}))
-                raise error(f"{sum(problem.count for problem in hit)} calls failed in {services}.")
-
     @activity.defn
     async def discover_shard(self, task: ShardTask) -> ShardReport:
         """Read one group of Steampipe tables and stage the resources they hold."""
@@ -149,10 +128,6 @@ class ShardActivities:
         )
         return await self._report(task, coverage, progress.rows, rows)
 
-    async def _stage(self, target: staging.StagingTarget, resources: list[ObservedResource]) -> int:
-        async with self._database.copying() as connection:
-            return await staging.stage_resources(connection, target, resources)
-
     @activity.defn
     async def merge_shards(self, batch: ShardBatch) -> MergeReport:
         """Merge what these shards staged, each on its own; merging twice changes nothing.
@@ -180,51 +155,6 @@ class ShardActivities:
         if to_retry is not None:
             raise to_retry
         return MergeReport(counts=counts, failed=failed)
-
-    async def _start(
-        self, task: ShardTask, source: str
-    ) -> tuple[scan_state.PlannedShard, Account, staging.StagingTarget]:
-        async with self._database.transaction() as session:
-            scan = await scan_state.load_scan(session, task.scan_id)
-            account = await accounts.load_account(session, scan.account_id)
-            await staging.clear_staging(session, task.scan_id, task.key)
-            shard = await scan_state.start_task(
-                session, task.scan_id, task.key, at=datetime.now(UTC), attempt=_attempt()
-            )
-        target = staging.StagingTarget(
-            scan_id=task.scan_id,
-            key=task.key,
-            team_id=scan.team_id,
-            account_id=account.id,
-            account_uid=account.uid or "",
-            provider=account.provider,
-            source=source,
-        )
-        return shard, account, target
-
-    async def _report(
-        self, task: ShardTask, coverage: Coverage, rows: int, covered: int
-    ) -> ShardReport:
-        async with self._database.transaction() as session:
-            await scan_state.report_task(
-                session, task.scan_id, task.key, coverage=coverage, rows=rows, covered=covered
-            )
-        return ShardReport(
-            key=task.key,
-            rows=rows,
-            planned=coverage.planned,
-            run=coverage.run,
-            not_assessed=coverage.not_assessed,
-        )
-
-
-def _attempt() -> int:
-    return activity.info().attempt
-
-
-def last_try() -> bool:
-    """Whether a scanner that fails now is not run again."""
-    return _attempt() >= policies.SCANNER_TRIES
 
 
 def _table_problem(read: steampipe.TableRead) -> Problem:

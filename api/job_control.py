@@ -24,7 +24,7 @@ from contracts.keys import Caller
 from contracts.runs import Run, RunEnd, RunRequest
 from contracts.scans import NativeOptions, ScanOptions
 from contracts.schedules import CLOUD_SCAN, CloudScanTarget, JobTarget, Target
-from contracts.vocabulary import OverlapPolicy, Role, RunOutcome, RunTrigger
+from contracts.vocabulary import OverlapPolicy, Provider, Role, RunOutcome, RunTrigger
 from runtime import temporal
 from storage import accounts, job_runs, run_history, schedules
 from workflows.catalogue import JOBS
@@ -101,7 +101,8 @@ async def param_errors(
     if account_id is None:
         return []
     options = given if isinstance(given, ScanOptions) else ScanOptions()
-    return await _scan_errors(session, team_id, account_id, options, prefix, f"{prefix}.")
+    provider = job.scan.provider if job.scan else None
+    return await _scan_errors(session, team_id, account_id, options, prefix, f"{prefix}.", provider)
 
 
 async def _scan_errors(
@@ -111,6 +112,7 @@ async def _scan_errors(
     options: ScanOptions,
     account_in: str,
     options_in: str,
+    provider: Provider | None = None,
 ) -> list[FieldMessage]:
     field = f"{account_in}.account_id"
     try:
@@ -120,6 +122,8 @@ async def _scan_errors(
     if not account.enabled:
         words = f"The account {account.name} is disabled. Enable it first."
         return [(field, words)]
+    if provider not in (None, account.provider):
+        return [(field, f"The account {account.name} is one of {account.provider}.")]
     return [
         (f"{options_in}{name}", words)
         for name, words in await scan_control.scope_errors(session, account.provider, options)

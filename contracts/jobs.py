@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 from contracts.base import Contract
 from contracts.runs import Run
 from contracts.schedules import Timing
-from contracts.vocabulary import OverlapPolicy
+from contracts.vocabulary import OverlapPolicy, Provider, ScanKind
 
 
 class JobScope(StrEnum):
@@ -23,11 +24,21 @@ class NoParams(Contract):
     """A job without parameters."""
 
 
+class ScanJob(NamedTuple):
+    """What a job scans: the kind of scan (None: the one that fits the account), what of its options
+    is fixed, and of which provider the account must be."""
+
+    kind: ScanKind | None = None
+    options: Mapping[str, Any] = {}
+    provider: Provider | None = None
+
+
 class Job(NamedTuple):
     """One entry of the catalogue.
 
     `workflow` is `module:Class`; workers load it, others only name it. Its argument is `params`,
-    except for scans, which get the id of the scan that was made from them. An `inline` one is
+    except where its work is a `scan`: that gets the id of the scan that was made from them, and
+    takes turns with the other scans of the account. An `inline` one is
     done within the run's own workflow: for a few steps, without signals, that never need to
     continue in a new history.
     """
@@ -42,6 +53,7 @@ class Job(NamedTuple):
     default: Timing | None = None
     overlap: OverlapPolicy = OverlapPolicy.SKIP
     inline: bool = False
+    scan: ScanJob | None = None
 
     @property
     def workflow_name(self) -> str:

@@ -27,6 +27,8 @@ class ScanKind(StrEnum):
     """What a scan looks at."""
 
     CLOUD = "cloud"
+    KUBERNETES = "kubernetes"  # inventory and checks of a cluster
+    KUBERNETES_DISCOVERY = "kubernetes_discovery"  # its inventory alone
     IMPORT = "import"  # findings that were read from a file
     NATIVE = "native"  # hosts, URLs, images, repositories: targets
 

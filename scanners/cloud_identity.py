@@ -12,7 +12,7 @@ from contracts.errors import CredentialsRejected, ScannerCrashed
 from contracts.vocabulary import Provider
 from runtime.redaction import redact
 from runtime.settings import Settings
-from scanners import prowler
+from scanners import kubernetes, prowler
 from scanners.credentials import runner_environment
 from scanners.process import private_directory, running
 from scanners.prowler_errors import explain
@@ -29,6 +29,9 @@ async def check_identity(account: Account, settings: Settings) -> CloudIdentity:
     """
     if account.provider is Provider.AWS:
         found = await _aws_identity(account)
+    elif account.provider is Provider.KUBERNETES:
+        access = kubernetes.read_access(account.credentials, account_uid=account.uid)
+        found = await kubernetes.identity(access)
     else:
         found = await _prowler_identity(account, settings)
     if account.uid is not None and account.uid != found.account_uid:

@@ -17,13 +17,13 @@ from contracts.accounts import (
     EnvironmentCredentials,
     FileCredentials,
     ImpersonationCredentials,
-    KubeContextCredentials,
     ManagedIdentityCredentials,
     ProfileCredentials,
     RoleCredentials,
 )
 from contracts.errors import CredentialsRejected
 from contracts.vocabulary import Provider
+from scanners.kubeconfig import files_of, read_access
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -182,23 +182,13 @@ def _gcp(
 def _kubernetes(
     env: dict[str, str], worker: Mapping[str, str], credentials: Credentials
 ) -> dict[str, Any]:
-    match credentials:
-        case EnvironmentCredentials():
-            env.update(_pick(worker, AMBIENT[Provider.KUBERNETES]))
-            return {"kubeconfig_file": path} if (path := worker.get("KUBECONFIG")) else {}
-        case FileCredentials(path=path):
-            check_file(path)
-            return {"kubeconfig_file": path}
-        case KubeContextCredentials(context=context, path=None):
-            path = worker.get("KUBECONFIG") or str(
-                Path(worker.get("HOME", "/root")) / ".kube" / "config"
-            )
-            return {"kubeconfig_file": path, "context": context}
-        case KubeContextCredentials(context=context, path=str(path)):
-            check_file(path)
-            return {"kubeconfig_file": path, "context": context}
-        case _:
-            raise _wrong_kind(Provider.KUBERNETES, credentials)
+    paths, context = files_of(credentials, worker)
+    if paths:
+        read_access(credentials, worker=worker)  # which refuses what would run a command
+    if isinstance(credentials, EnvironmentCredentials):
+        env.update(_pick(worker, AMBIENT[Provider.KUBERNETES]))
+    arguments = {"kubeconfig_file": os.pathsep.join(paths)} if paths else {}
+    return arguments | ({"context": context} if context else {})
 
 
 def check_file(path: str) -> None:

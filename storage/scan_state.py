@@ -28,7 +28,7 @@ from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, Tri
 from storage.finding_counts import fold_counts
 from storage.import_tables import BEING_READ
 from storage.merge.staging import forget_staged
-from storage.scans import NO_NUMBERS, OPTIONS, get_scan, live_numbers, require_scan
+from storage.scans import NO_NUMBERS, get_scan, live_numbers, options_of, require_scan
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
 DONE = [status for status in TaskStatus if status.done]
@@ -62,7 +62,7 @@ class PlannedShard(Contract):
 async def load_scan(session: AsyncSession, scan_id: UUID) -> ScanRecord:
     """A scan of whatever team; NotFound when it was deleted."""
     row = await _scan(session, scan_id)
-    options = OPTIONS[ScanKind(row.kind)].model_validate(row.options)
+    options = options_of(row)
     return ScanRecord(
         id=row.id,
         team_id=row.team_id,

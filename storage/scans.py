@@ -26,17 +26,26 @@ from contracts.scans import (
     ScanTrigger,
     TaskCounts,
 )
-from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
+from contracts.vocabulary import (
+    Provider,
+    ScanKind,
+    ScanStatus,
+    TaskKind,
+    TaskStatus,
+    TriggerKind,
+)
 from storage import cursors
 from storage.accounts import native_account
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
-OPTIONS: Final[dict[ScanKind, type[ScanOptions | NativeOptions]]] = {
-    ScanKind.CLOUD: ScanOptions,
-    ScanKind.IMPORT: ScanOptions,
-    ScanKind.NATIVE: NativeOptions,
-}
-"""What the options of a scan are, by its kind."""
+KINDS: Final = {Provider.KUBERNETES: ScanKind.KUBERNETES, Provider.NATIVE: ScanKind.NATIVE}
+"""What a scan of an account is where it is no cloud."""
+
+
+def options_of(row: ScanRow) -> ScanOptions | NativeOptions:
+    """The scope of a scan, by its kind."""
+    is_native = row.kind == ScanKind.NATIVE
+    return (NativeOptions if is_native else ScanOptions).model_validate(row.options)
 
 
 async def create_scan(
@@ -47,27 +56,28 @@ async def create_scan(
     trigger: ScanTrigger,
     idempotency_key: str | None,
     at: datetime,
+    kind: ScanKind | None = None,
 ) -> tuple[Scan, bool]:
     """A pending scan, and whether it is new: the same key and body give the same scan.
 
-    Conflict when the key was used for another body or the account is disabled. A native scan runs
-    in the team's account of such scans.
+    Its kind, if none is given, is the one for the account's provider. Conflict when the key was
+    used for another body or the account is disabled. A native scan runs in the team's account of
+    such scans.
     """
     if isinstance(scan, NewScan):
-        kind, account_id = ScanKind.CLOUD, scan.account_id
-        options = scan.model_dump(mode="json", exclude={"account_id"})
+        account_id = scan.account_id
     else:
-        kind, account_id = ScanKind.NATIVE, (await native_account(session, team_id, at=at)).id
-        options = scan.model_dump(mode="json")
+        account_id = (await native_account(session, team_id, at=at)).id
+    options = scan.model_dump(mode="json", exclude={"account_id"})
     earlier = await _of_key(session, team_id, idempotency_key)
     if earlier is None:
-        await _require_enabled(session, team_id, account_id)
+        provider = await _require_enabled(session, team_id, account_id)
         scan_id = await session.scalar(
             insert(ScanRow)
             .values(
                 team_id=team_id,
                 account_id=account_id,
-                kind=kind,
+                kind=kind or KINDS.get(provider, ScanKind.CLOUD),
                 status=ScanStatus.PENDING,
                 options=options,
                 trigger_kind=trigger.kind,
@@ -233,8 +243,9 @@ async def _of_key(session: AsyncSession, team_id: UUID, key: str | None) -> Scan
     return (await session.scalars(query)).one_or_none()
 
 
-async def _require_enabled(session: AsyncSession, team_id: UUID, account_id: UUID) -> None:
-    query = select(AccountRow.name, AccountRow.enabled).where(
+async def _require_enabled(session: AsyncSession, team_id: UUID, account_id: UUID) -> Provider:
+    """The provider of the account, which must be there and enabled."""
+    query = select(AccountRow.name, AccountRow.enabled, AccountRow.provider).where(
         AccountRow.id == account_id, AccountRow.team_id == team_id
     )
     # Locked against deletion until the scan's row stands, which keeps the account.
@@ -245,6 +256,7 @@ async def _require_enabled(session: AsyncSession, team_id: UUID, account_id: UUI
         raise NotFound("There is no such account in this team.")
     if not account.enabled:
         raise Conflict(f"Account {account.name} is disabled.", fix="Enable it first.")
+    return Provider(account.provider)
 
 
 def _scan(row: ScanRow, live: Numbers | None) -> Scan:
@@ -259,7 +271,7 @@ def _scan(row: ScanRow, live: Numbers | None) -> Scan:
         status=ScanStatus(row.status),
         progress=progress,
         trigger=ScanTrigger(kind=TriggerKind(row.trigger_kind), schedule_id=row.schedule_id),
-        options=OPTIONS[ScanKind(row.kind)].model_validate(row.options),
+        options=options_of(row),
         queued_at=row.queued_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

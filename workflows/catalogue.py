@@ -8,16 +8,18 @@ from importlib import import_module
 from typing import Any, Final
 
 from contracts.accounts import AccountRef
-from contracts.jobs import Job, JobScope
+from contracts.jobs import Job, JobScope, ScanJob
 from contracts.runs import ReconcileRequest
 from contracts.scans import NativeOptions, NewScan
 from contracts.schedules import CLOUD_SCAN, NATIVE_SCAN, IntervalTrigger, Timing
+from contracts.vocabulary import Provider, ScanKind
 from contracts.vulnerabilities import NewSync
 from runtime import task_queues
 
 RECONCILER: Final = "schedule_reconciler"
 RETENTION_CYCLE: Final = "retention_cycle"
 EXPIRY_SWEEP: Final = "expiry_sweep"
+KUBERNETES_DISCOVERY: Final = "kubernetes_discovery"
 SLA_CHECK: Final = "sla_check"
 VULNERABILITY_SYNC: Final = "vulnerability_sync"
 WATCHDOG: Final = "data_sync_watchdog"
@@ -30,6 +32,7 @@ _ENTRIES: Final = (
         queue=task_queues.SCANS,
         params=NewScan,
         timeout=timedelta(days=3),
+        scan=ScanJob(),
     ),
     Job(
         name=NATIVE_SCAN,
@@ -38,6 +41,7 @@ _ENTRIES: Final = (
         queue=task_queues.SCANS,
         params=NativeOptions,
         timeout=timedelta(days=3),
+        scan=ScanJob(ScanKind.NATIVE),
     ),
     Job(
         name="account_check",
@@ -65,6 +69,17 @@ _ENTRIES: Final = (
         scope=JobScope.INSTALLATION,
         timeout=timedelta(hours=12),
         default=Timing(trigger=IntervalTrigger(every_seconds=86_400)),
+    ),
+    Job(
+        name=KUBERNETES_DISCOVERY,
+        description="Read the inventory of a Kubernetes cluster, without compliance checks.",
+        workflow="workflows.kubernetes_scan:KubernetesDiscovery",
+        queue=task_queues.SCANS,
+        params=AccountRef,
+        timeout=timedelta(days=1),
+        scan=ScanJob(
+            ScanKind.KUBERNETES_DISCOVERY, {"compliance": False}, provider=Provider.KUBERNETES
+        ),
     ),
     Job(
         name=RECONCILER,

@@ -28,6 +28,7 @@ from tests.api.scripted import Script
 from workflows.account_check import AccountCheck
 from workflows.cloud_scan import CloudScan
 from workflows.import_merge import ImportMerge
+from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
 from workflows.native_scan import NativeScan
 
 Scan = dict[str, Any]
@@ -65,9 +66,10 @@ async def start(caller: httpx.AsyncClient, account: dict[str, Any], **scope: Any
 
 
 async def test_the_names_of_workflows_and_signals_are_those_of_the_classes() -> None:
-    started = {kind: start.workflow for kind, start in engine_starts.SCAN_STARTS.items()}
-    assert started == {
+    assert {kind: start.workflow for kind, start in engine_starts.SCAN_STARTS.items()} == {
         ScanKind.CLOUD: CloudScan.__name__,
+        ScanKind.KUBERNETES: KubernetesScan.__name__,
+        ScanKind.KUBERNETES_DISCOVERY: KubernetesDiscovery.__name__,
         ScanKind.IMPORT: ImportMerge.__name__,
         ScanKind.NATIVE: NativeScan.__name__,
     }

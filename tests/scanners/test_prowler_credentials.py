@@ -22,6 +22,7 @@ from contracts.accounts import (
 from contracts.errors import CredentialsRejected
 from contracts.vocabulary import Provider
 from scanners.credentials import runner_environment
+from tests.support.fake_kubernetes import write_kubeconfig
 
 ROLE = "arn:aws:iam::123456789012:role/Audit"
 WORKER = {
@@ -50,6 +51,12 @@ def secret_file(tmp_path: Path) -> str:
     path = tmp_path / "secret"
     path.write_text(json.dumps({"client_id": "id", "tenant_id": "tenant", "client_secret": "s3"}))
     return str(path)
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> str:
+    write_kubeconfig(tmp_path / "kubeconfig", {"server": "https://cluster"}, {"token": "s3"})
+    return str(tmp_path / "kubeconfig")
 
 
 def made(
@@ -155,23 +162,27 @@ def test_gcp_kinds(secret_file: str) -> None:
     )
 
 
-def test_kubernetes_kinds(secret_file: str) -> None:
+def test_kubernetes_kinds(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WORKER, "KUBECONFIG", kubeconfig)
     assert made(Provider.KUBERNETES, EnvironmentCredentials()) == (
-        {"KUBECONFIG": "/kube/config"},
-        {"kubeconfig_file": "/kube/config"},
+        {"KUBECONFIG": kubeconfig},
+        {"kubeconfig_file": kubeconfig},
     )
-    assert made(Provider.KUBERNETES, FileCredentials(path=secret_file), account_uid="c1") == (
+    assert made(Provider.KUBERNETES, FileCredentials(path=kubeconfig), account_uid="c1") == (
         {},
-        {"kubeconfig_file": secret_file, "cluster_name": "c1"},
+        {"kubeconfig_file": kubeconfig, "cluster_name": "c1"},
     )
-    assert made(Provider.KUBERNETES, KubeContextCredentials(context="prod")) == (
-        {},
-        {"kubeconfig_file": "/kube/config", "context": "prod"},
-    )
-    assert made(Provider.KUBERNETES, KubeContextCredentials(context="prod", path=secret_file)) == (
-        {},
-        {"kubeconfig_file": secret_file, "context": "prod"},
-    )
+    for path in (None, kubeconfig):
+        assert made(Provider.KUBERNETES, KubeContextCredentials(context="prod", path=path)) == (
+            {},
+            {"kubeconfig_file": kubeconfig, "context": "prod"},
+        )
+
+
+def test_in_a_pod_prowler_finds_its_service_account_by_itself() -> None:
+    pod = {"HOME": "/nonexistent", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    found = runner_environment(Provider.KUBERNETES, EnvironmentCredentials(), base=pod)
+    assert (found.env, found.arguments) == (pod, {})
 
 
 def every_kind(path: str) -> dict[str, Credentials]:
@@ -183,16 +194,19 @@ def every_kind(path: str) -> dict[str, Credentials]:
         "azure_cli": AzureCliCredentials(),
         "managed_identity": ManagedIdentityCredentials(),
         "impersonation": ImpersonationCredentials(service_account="a@b"),
-        "kube_context": KubeContextCredentials(context="c"),
+        "kube_context": KubeContextCredentials(context="prod"),
     }
 
 
 @pytest.mark.parametrize("provider", Provider)
 def test_every_kind_works_for_its_providers_only_and_leaks_nothing(
-    provider: Provider, secret_file: str
+    provider: Provider, secret_file: str, kubeconfig: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(WORKER, "KUBECONFIG", kubeconfig)
     foreign = {"database-secret", "temporal-secret"}
-    for kind, credentials in every_kind(secret_file).items():
+    for kind, credentials in every_kind(
+        kubeconfig if provider is Provider.KUBERNETES else secret_file
+    ).items():
         if kind not in CREDENTIAL_KINDS[provider]:
             with pytest.raises(CredentialsRejected, match=kind):
                 made(provider, credentials)

@@ -31,8 +31,13 @@ from tests.support.ports import free_ports
 from tests.support.scripted_scan import ScriptedScan, working
 from tests.support.waiting import until
 from workflows.cloud_scan import CloudScan
+from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
 
-SCANS = ("completed", "failed", "waited", "paused", "cancelled")
+SCANS: dict[str, type[CloudScan]] = {
+    **dict.fromkeys(("completed", "failed", "waited", "paused", "cancelled"), CloudScan),
+    "kubernetes_scan": KubernetesScan,
+    "kubernetes_discovery": KubernetesDiscovery,
+}
 HISTORIES = Path(__file__).parents[1] / "histories"
 
 
@@ -42,7 +47,7 @@ async def record(client: Client, name: str) -> None:
     scan_id = uuid4()
     held = asyncio.Event()
     match name:
-        case "completed":
+        case "completed" | "kubernetes_scan":
             script.fails["run compliance/1"] = [ReportMalformed("The report is not JSON.")]
             script.fails["merge compliance/2"] = [StagingLost("Staged rows are gone.")]
         case "failed":
@@ -54,7 +59,7 @@ async def record(client: Client, name: str) -> None:
             script.held["run compliance/0"] = held
     async with working(client, script):
         scan = await client.start_workflow(
-            CloudScan.run,
+            SCANS[name].__name__,
             ScanRequest(scan_id=scan_id),
             id=f"scan/{scan_id}",
             task_queue=task_queues.SCANS,

@@ -37,6 +37,7 @@ from runtime import task_queues
 from runtime.settings import Settings
 from worker import Registration, build_workers
 from workflows.cloud_scan import CloudScan
+from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
 
 
 class ScriptedScan:
@@ -85,6 +86,10 @@ class ScriptedScan:
         return _plan(TaskKind.DISCOVERY, self.discovery)
 
     @activity.defn
+    async def plan_kinds(self, planning: ScanPlanning) -> PhasePlan:
+        return await self.plan_discovery(planning)
+
+    @activity.defn
     async def plan_compliance(self, planning: ScanPlanning) -> PhasePlan:
         await self._do("plan compliance")
         return _plan(TaskKind.COMPLIANCE, self.compliance)
@@ -100,6 +105,10 @@ class ScriptedScan:
 
     @activity.defn
     async def discover_shard(self, task: ShardTask) -> ShardReport:
+        return await self._run(task)
+
+    @activity.defn
+    async def list_kinds(self, task: ShardTask) -> ShardReport:
         return await self._run(task)
 
     @activity.defn
@@ -145,16 +154,17 @@ async def working(
     """Workers with the product's own options that follow the script."""
     table = {
         task_queues.SCANS: Registration(
-            [CloudScan],
+            [CloudScan, KubernetesScan, KubernetesDiscovery],
             [
                 script.begin_scan,
                 script.plan_discovery,
+                script.plan_kinds,
                 script.record_failed_shard,
                 script.record_paused,
                 script.end_scan,
             ],
         ),
-        task_queues.DISCOVERY: Registration([], [script.discover_shard]),
+        task_queues.DISCOVERY: Registration([], [script.discover_shard, script.list_kinds]),
         task_queues.COMPLIANCE: Registration([], [script.plan_compliance, script.assess_shard]),
         task_queues.SYNC: Registration([], [script.merge_shards]),
     }

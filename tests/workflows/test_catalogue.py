@@ -7,7 +7,14 @@ import inspect
 from activities import temporal_schedules
 from contracts.schedules import CLOUD_SCAN
 from runtime import task_queues
-from workflows.catalogue import EXPIRY_SWEEP, JOBS, RECONCILER, WATCHDOG, load
+from workflows.catalogue import (
+    EXPIRY_SWEEP,
+    JOBS,
+    KUBERNETES_DISCOVERY,
+    RECONCILER,
+    WATCHDOG,
+    load,
+)
 from workflows.job_run import JobRun
 
 
@@ -30,4 +37,5 @@ def test_an_inline_job_takes_no_signals_and_never_continues_as_new() -> None:
 
 def test_the_names_that_the_code_uses_are_in_it() -> None:
     assert {CLOUD_SCAN, EXPIRY_SWEEP, RECONCILER, WATCHDOG} <= set(JOBS)
+    assert {name for name, job in JOBS.items() if job.scan} == {CLOUD_SCAN, KUBERNETES_DISCOVERY}
     assert JobRun.__name__ == temporal_schedules.JOB_RUN

@@ -9,7 +9,6 @@ from temporalio.worker import Replayer
 
 from tests.support import scripted_jobs
 from tests.support.record_histories import HISTORIES, SCANS
-from workflows.cloud_scan import CloudScan
 
 RECORDED = {path.stem: path for path in HISTORIES.glob("*.json")}
 
@@ -22,7 +21,8 @@ def test_every_shape_of_a_scan_and_each_job_is_recorded() -> None:
 async def test_a_recorded_history_replays(name: str) -> None:
     history = WorkflowHistory.from_json(name, RECORDED[name].read_text())
     replayer = Replayer(
-        workflows=[CloudScan, *scripted_jobs.WORKFLOWS], data_converter=pydantic_data_converter
+        workflows=[*{*SCANS.values()}, *scripted_jobs.WORKFLOWS],
+        data_converter=pydantic_data_converter,
     )
 
     result = await replayer.replay_workflow(history)

@@ -13,7 +13,7 @@ from temporalio import activity
 from activities import target_pinning
 from activities.failures import as_application_error
 from activities.progress import ShardProgress
-from activities.staged_shards import StagedShards, last_try
+from activities.staged_shards import StagedShards, last_try, phase_plan
 from contracts.errors import (
     NotFound,
     ScannerCrashed,
@@ -38,7 +38,6 @@ from contracts.scans import (
     PhasePlan,
     Problem,
     ScanRequest,
-    Shard,
     ShardReport,
     ShardTask,
 )
@@ -99,12 +98,7 @@ class NativeScanActivities(StagedShards):
                 raise refused[0]
             async with self._database.transaction() as session:
                 await scan_state.write_plan(session, scan.id, undone, notes=notes)
-        return PhasePlan(
-            shards=[
-                Shard(kind=each.kind, key=each.key, title=each.title, batch=each.batch)
-                for each in undone
-            ]
-        )
+        return phase_plan(undone)
 
     @activity.defn
     async def run_tool(self, task: ShardTask) -> ShardReport:

@@ -55,6 +55,14 @@ QUEUES: Final = {
 }
 
 
+PLANNED_ON: Final = {
+    ScanKind.CLOUD: task_queues.COMPLIANCE,
+    ScanKind.KUBERNETES: task_queues.COMPLIANCE,
+    ScanKind.NATIVE: task_queues.NATIVE,
+}
+"""Shards are planned where their scanner is."""
+
+
 class _Execution(NamedTuple):
     """One execution of a scan's workflow."""
 
@@ -310,9 +318,8 @@ def _needs(scan: scan_watch.Waiting) -> list[str]:
     if scan.status is ScanStatus.PENDING:
         return [task_queues.SCANS]
     queues = [QUEUES[kind] for kind in TaskKind if kind in scan.kinds]
-    if not scan.is_planned and scan.kind is not ScanKind.KUBERNETES_DISCOVERY:
-        # Compliance shards are planned where the scanner is.
-        queues.append(task_queues.COMPLIANCE)
+    if not scan.is_planned and scan.kind in PLANNED_ON:
+        queues.append(PLANNED_ON[scan.kind])
     return [task_queues.SCANS, *queues, task_queues.SYNC]
 
 

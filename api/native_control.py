@@ -11,8 +11,9 @@ from api import scan_control
 from api.problems import Refusal
 from api.state import Services
 from api.wording import FieldMessage
-from contracts.native import POLICIES, NativeTool
+from contracts.native import POLICIES
 from contracts.scans import NativeOptions, Scan, ScanTrigger
+from scanners.native_tools import ADAPTERS
 from storage import accounts, scans, targets
 
 
@@ -41,7 +42,7 @@ async def option_errors(
         for number, target_id in enumerate(asked.targets)
         if target_id not in known
     ]
-    tools = [str(tool) for tool in NativeTool]
+    tools = [str(tool) for tool in ADAPTERS]
     errors += [
         (f"tools[{number}]", f"There is no tool `{tool}`. There are: {', '.join(tools)}.")
         for number, tool in enumerate(asked.tools or ())

@@ -13,25 +13,13 @@ from contracts.native import Endpoint, Image, NativeFinding, NativeTool, ScanPol
 from contracts.targets import PinnedTarget
 from contracts.vocabulary import TargetKind
 from scanners.native import Adapter
-from scanners.native_tools import ADAPTERS, is_installed
+from scanners.native_tools import ADAPTERS, SUITABLE, TLS, is_installed
 
 PARTS_BITS: Final = 4
 """A network is scanned in 2**4 parts: what is done when a worker dies is not scanned again."""
 
 TLS_PORTS: Final = frozenset({443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 8443, 9443})
 """Where a tool that speaks only TLS is used without being named."""
-
-_TLS: Final = (NativeTool.TESTSSL, NativeTool.SSLYZE)
-
-SUITABLE: Final[dict[TargetKind, tuple[NativeTool, ...]]] = {
-    TargetKind.HOST: (NativeTool.NMAP, *_TLS, NativeTool.NUCLEI),
-    TargetKind.CIDR: (NativeTool.NMAP,),
-    TargetKind.URL: (NativeTool.ZAP, NativeTool.NUCLEI, *_TLS),
-    TargetKind.IMAGE: (NativeTool.TRIVY_IMAGE,),
-    TargetKind.REPOSITORY: (NativeTool.CHECKOV, NativeTool.TRIVY_FS),
-    TargetKind.CLUSTER: (),
-}
-"""The tools that can look at a target of each kind."""
 
 CHECK_TITLES: Final = {(NativeTool.NMAP, "open-port"): "A port is open"}
 """What a check is called where its findings are each called otherwise."""
@@ -80,7 +68,7 @@ def plan(pinned: PinnedTarget, wanted: Sequence[str] | None) -> Plan:
 
 
 def _fits(tool: NativeTool, pinned: PinnedTarget) -> bool:
-    if tool not in _TLS:
+    if tool not in TLS:
         return True
     if pinned.kind is TargetKind.URL:
         return pinned.value.startswith("https:")
@@ -122,7 +110,7 @@ def _endpoint(tool: NativeTool, pinned: PinnedTarget, address: str) -> Endpoint:
         if url.scheme == "http":
             return place._replace(scheme="http", path=path or "/", port=pinned.port or 80)
         return place._replace(path=path or "/", port=pinned.port or 443)
-    if tool in _TLS and place.port is None:
+    if tool in TLS and place.port is None:
         return place._replace(port=443)
     return place
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 from activities import temporal_schedules
-from contracts.schedules import CLOUD_SCAN
+from contracts.schedules import CLOUD_SCAN, NATIVE_SCAN
 from runtime import task_queues
 from workflows.catalogue import (
     EXPIRY_SWEEP,
@@ -37,5 +37,9 @@ def test_an_inline_job_takes_no_signals_and_never_continues_as_new() -> None:
 
 def test_the_names_that_the_code_uses_are_in_it() -> None:
     assert {CLOUD_SCAN, EXPIRY_SWEEP, RECONCILER, WATCHDOG} <= set(JOBS)
-    assert {name for name, job in JOBS.items() if job.scan} == {CLOUD_SCAN, KUBERNETES_DISCOVERY}
+    assert {name for name, job in JOBS.items() if job.scan} == {
+        CLOUD_SCAN,
+        KUBERNETES_DISCOVERY,
+        NATIVE_SCAN,
+    }
     assert JobRun.__name__ == temporal_schedules.JOB_RUN

@@ -6,7 +6,7 @@ import base64
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,11 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError
 
-from activities import engine_starts
-from contracts.accounts import FileCredentials, NewAccount
+from contracts.accounts import NewAccount
 from contracts.findings import FindingFilter
-from contracts.resources import Resource, ResourceFilter
 from contracts.runs import RunRequest, RunSummary
-from contracts.scans import NewScan, Scan, ScanTask, ScanTrigger
 from contracts.vocabulary import (
     ErrorClass,
     FindingStatus,
@@ -35,15 +32,14 @@ from runtime import task_queues
 from runtime.settings import Settings
 from scanners import kubernetes
 from scanners.prowler_install import environment_of, install_prowler
-from storage import accounts, findings, job_runs, keys, resources, scans
+from storage import accounts, drift, findings, job_runs, keys, resources, scans
 from storage.database import Database
+from tests.support.cluster import ENCODED, PODS, SECRET_VALUE, SECRETS, Cluster, furnish
 from tests.support.fake_kubernetes import (
     TOKEN,
-    FakeKubernetes,
     Fault,
     pod,
     running_kubernetes,
-    thing,
     write_kubeconfig,
 )
 from tests.support.namespaces import new_namespace
@@ -52,103 +48,7 @@ from tests.support.waiting import until
 from worker import build_workers, registrations
 from workflows.job_run import JobRun
 
-PODS = "/api/v1/pods"
-SECRETS = "/api/v1/secrets"
 QUEUES = (task_queues.SCANS, task_queues.DISCOVERY, task_queues.COMPLIANCE, task_queues.SYNC)
-SECRET_VALUE = "correct-horse-battery-staple"
-ENCODED = base64.b64encode(SECRET_VALUE.encode()).decode()
-
-
-class Cluster:
-    """An account of a cluster that is there, and scans of it."""
-
-    def __init__(
-        self, database: Database, client: Client, server: FakeKubernetes, directory: Path
-    ) -> None:
-        self.database = database
-        self.client = client
-        self.server = server
-        self.directory = directory
-        self.team_id = self.account_id = UUID(int=0)
-
-    async def add(self, name: str = "cluster", path: Path | None = None) -> UUID:
-        """An account with this kubeconfig."""
-        path = path or self.server.kubeconfig(self.directory / "kubeconfig")
-        async with self.database.transaction() as session:
-            new = NewAccount(
-                name=name,
-                provider=Provider.KUBERNETES,
-                credentials=FileCredentials(path=str(path)),
-            )
-            return (
-                await accounts.create_account(session, self.team_id, new, at=datetime.now(UTC))
-            ).id
-
-    async def start(
-        self, kind: ScanKind | None = ScanKind.KUBERNETES_DISCOVERY, **options: Any
-    ) -> tuple[UUID, WorkflowHandle[Any, Any]]:
-        """Start a scan: its id and workflow."""
-        async with self.database.transaction() as session:
-            scan, _ = await scans.create_scan(
-                session,
-                self.team_id,
-                NewScan(account_id=self.account_id, **options),
-                trigger=ScanTrigger(),
-                idempotency_key=None,
-                at=datetime.now(UTC),
-                kind=kind,
-            )
-        await engine_starts.start_scan(
-            self.client,
-            scan.id,
-            kind=scan.kind,
-            team_id=self.team_id,
-            account_id=self.account_id,
-            account_name="cluster",
-        )
-        return scan.id, self.client.get_workflow_handle(f"scan/{scan.id}")
-
-    async def scan(self, **how: Any) -> Scan:
-        """Scan to the end, whatever that is."""
-        scan_id, handle = await self.start(**how)
-        with suppress(WorkflowFailureError):  # as its row says
-            await handle.result()
-        async with self.database.transaction() as session:
-            return await scans.get_scan(session, self.team_id, scan_id)
-
-    async def tasks(self, scan: Scan) -> dict[str, ScanTask]:
-        """The scan's shards by key."""
-        async with self.database.transaction() as session:
-            page = await scans.list_tasks(session, self.team_id, scan.id, limit=50)
-        return {task.key: task for task in page.items}
-
-    async def there(self) -> dict[str, Resource]:
-        """The resources that are there, by name."""
-        async with self.database.transaction() as session:
-            page = await resources.list_resources(
-                session, self.team_id, ResourceFilter(), limit=500
-            )
-        return {resource.name: resource for resource in page.items}
-
-    async def written(self) -> list[tuple[Any, ...]]:
-        """Which transaction wrote each resource's row last."""
-        async with self.database.transaction() as session:
-            rows = await session.execute(
-                text("SELECT uid, xmin::text, gone_at FROM resource ORDER BY uid")
-            )
-            return [tuple(row) for row in rows]
-
-    async def every_row(self) -> str:
-        """All that is stored, as text."""
-        async with self.database.transaction() as session:
-            tables = await session.scalars(
-                text("SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'public'")
-            )
-            parts = []
-            for table in tables.all():
-                rows = await session.execute(text(f'SELECT t::text FROM "{table}" AS t'))  # noqa: S608
-                parts += [row[0] for row in rows]
-        return "\n".join(parts)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +66,7 @@ async def cluster(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         server = await stack.enter_async_context(running_kubernetes())
-        _furnish(server)
+        furnish(server)
         made = Cluster(database, namespace, server, tmp_path)
         async with database.transaction() as session:
             made.team_id = await keys.create_team(session, "team")
@@ -175,15 +75,6 @@ async def cluster(
         for worker in build_workers(namespace, table, settings, QUEUES):
             await stack.enter_async_context(worker)
         yield made
-
-
-def _furnish(server: FakeKubernetes) -> None:
-    server.put("/api/v1/namespaces", [thing("shop", None, kind="namespace")])
-    server.put(PODS, [pod("web-1"), pod("web-2"), pod("cart-1")])
-    applied = {"kubectl.kubernetes.io/last-applied-configuration": f'{{"data": "{ENCODED}"}}'}
-    secret = {"type": "Opaque", "data": {"password": ENCODED}, "annotations": applied}
-    server.put(SECRETS, [thing("database", kind="secret", **secret)])
-    server.put("/api/v1/configmaps", [thing("settings", data={"motd": SECRET_VALUE})])
 
 
 async def test_a_discovery_fills_the_inventory_and_says_what_it_covered(cluster: Cluster) -> None:
@@ -236,7 +127,7 @@ async def test_an_unchanged_cluster_writes_no_resource_and_a_deleted_pod_is_gone
 
 
 async def test_what_a_scan_may_not_list_or_loses_half_way_stays_as_it_was(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
 ) -> None:
     await cluster.scan()
     cluster.server.put(SECRETS, [])
@@ -336,6 +227,24 @@ async def test_a_scan_of_a_cluster_is_a_kubernetes_scan_whoever_starts_it(
     assert (scan.kind, scan.status) == (ScanKind.KUBERNETES, ScanStatus.COMPLETED)
     assert (await handle.describe()).workflow_type == "KubernetesScan"
     assert "web-1" in await cluster.there()
+
+
+async def test_what_steampipe_saw_before_goes_with_the_next_round_of_the_watchdog(
+    cluster: Cluster,
+) -> None:
+    await cluster.scan()
+    async with cluster.database.transaction() as session:
+        for table in ("resource", "type_coverage"):
+            await session.execute(text(f"UPDATE {table} SET source = 'steampipe'"))  # noqa: S608
+    await cluster.scan()
+    assert len(await cluster.written()) == 12
+
+    async with cluster.database.transaction() as session:
+        [fault] = await drift.resources_unseen(session, limit=10)
+        gone = await drift.mark_gone(session, cluster.account_id, at=datetime.now(UTC), limit=100)
+
+    assert fault.subject == f"account/{cluster.account_id}"
+    assert gone == len(await cluster.there()) == 6
 
 
 async def test_a_scan_is_cancelled_while_the_api_server_hangs(cluster: Cluster) -> None:

@@ -102,7 +102,8 @@ class Inventory:
 
     async def _look(self, tool: Program) -> ScannerInfo:
         async with self._slots:
-            if tool.program in python_tools.RECIPES and python_tools.is_here(tool.program):
+            is_ours = tool.program in python_tools.RECIPES
+            if is_ours and await asyncio.to_thread(python_tools.is_here, tool.program):
                 return _info(tool, ScannerState.INSTALLED, tool.written_for)
             if shutil.which(tool.program) is None:
                 return _info(tool, ScannerState.MISSING, None)

@@ -99,7 +99,10 @@ async def caged(
         "HOME": str(directory),
     }
     if shutil.which(command[0], path=env["PATH"]) is None:
-        raise ScannerMissing(f"{tool} is not installed on this worker.")
+        raise ScannerMissing(
+            f"{tool} is not installed on this worker.",
+            fix="`cloudsweep scanners list` on this worker tells how to have it.",
+        )
     is_offline = not needs_network and offers_no_network()
     whole = _in_cage(command, policy, is_offline=is_offline, output=output)
     async with running(whole, env=env, directory=directory) as process:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from contracts.errors import ReportMalformed
 from contracts.native import (
     AssetCoverage,
     AssetOutcome,
@@ -18,7 +20,7 @@ from contracts.native import (
 from contracts.vocabulary import Severity
 from scanners import hostile_text
 from scanners.native import Adapter, Reported, endpoint_name, in_brackets, plain, port_of
-from scanners.report_files import EACH, json_values
+from scanners.report_files import EACH, json_values, opened
 from scanners.severities import of_word
 
 TOOL: Final = NativeTool.TESTSSL
@@ -85,9 +87,7 @@ def parse(report: Path, target: Endpoint) -> Iterator[Reported]:
     undecided: list[str] = []
     assessed: list[str] = []
     complaint: tuple[AssetOutcome, str] | None = None
-    for _, row in json_values(report, (EACH,)):
-        if not isinstance(row, dict):
-            continue
+    for row in _rows(report):
         rule = hostile_text.line(row.get("id"), 100)
         severity = hostile_text.line(row.get("severity"), 20).upper()
         assessed += _SECTIONS.get(rule, ())
@@ -107,6 +107,20 @@ def parse(report: Path, target: Endpoint) -> Iterator[Reported]:
         yield AssetCoverage(asset, AssetOutcome.ASSESSED, "", tuple(undecided), tuple(assessed))
     else:
         yield AssetCoverage(asset, AssetOutcome.PARTIAL, "testssl did not finish.")
+
+
+def _rows(report: Path) -> Iterator[dict[str, Any]]:
+    """Its rows, also of a report that was cut off when the tool was killed while it wrote."""
+    try:
+        for _, row in json_values(report, (EACH,)):
+            if isinstance(row, dict):
+                yield row
+    except ReportMalformed:
+        with opened(report) as file:
+            whole = file.read(100).lstrip()
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 100))
+            if not whole.startswith(b"[") or file.read().rstrip().endswith(b"]"):
+                raise
 
 
 def _complaint(severity: str, words: str) -> tuple[AssetOutcome, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from pathlib import Path
 
@@ -27,8 +26,8 @@ def put(directory: Path, name: str, script: str) -> None:
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory for stand-ins that only say their version."""
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    """A directory for stand-ins that only say their version, and no other program."""
+    monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
 
@@ -39,7 +38,7 @@ async def test_what_is_here_is_told_with_its_version_and_what_is_not_with_the_wa
         update={"time_limit_seconds": 1}))  # fmt: skip
     put(programs, "trivy", "echo 'Version: 0.57.1'")
     put(programs, "nuclei", "echo '[INF] Nuclei Engine Version: v3.3.7' >&2")
-    put(programs, "kube-bench", "sleep 60")
+    put(programs, "kube-bench", "exec /bin/sleep 60")
     known = {each.name: each for each in await Inventory().list(Settings())}
     assert (known["trivy"].state, known["trivy"].version) == (ScannerState.INSTALLED, "0.57.1")
     assert known["nuclei"].version == "3.3.7"

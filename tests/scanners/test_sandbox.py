@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import textwrap
@@ -18,6 +19,7 @@ from scanners import process as process_module
 from scanners import sandbox
 from scanners.process import private_directory
 from scanners.sandbox import Ended, Spoken, caged, offers_no_network
+from tests.support.waiting import until
 
 POLICY = ScanPolicy(name="tests", time_limit_seconds=60, memory_limit_mb=256, output_limit_mb=1)
 
@@ -192,6 +194,24 @@ async def test_a_tool_that_closes_its_output_is_still_watched(directory: Path) -
     policy = POLICY.model_copy(update={"time_limit_seconds": 1})
     with pytest.raises(ScannerTimedOut):
         await run(code, directory, policy)
+    assert left_in(directory) == []
+
+
+async def test_a_run_that_is_cancelled_leaves_no_process(directory: Path) -> None:
+    code = """
+    import os, signal, time
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if os.fork() == 0:
+        os.setsid()
+    open("started", "w").close()
+    time.sleep(60)
+    """
+    task = asyncio.create_task(run(code, directory))
+    await until((directory / "started").exists)
+    assert len(left_in(directory)) >= 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert left_in(directory) == []
 
 

@@ -220,6 +220,10 @@ def test_a_report_of_testssl_is_whole_only_with_its_time_and_without_a_fatal_row
     assert not whole.coverage[0].may_resolve("RC4")
     for cut in (rows[:-1], changed(rows, severity="WARN", finding="Scan interrupted")):
         assert parsed(testssl.ADAPTER, tmp_path, cut).coverage[0].outcome is AssetOutcome.PARTIAL
+    text = json.dumps(rows)
+    killed = parsed(testssl.ADAPTER, tmp_path, text[: len(text) // 2])
+    assert killed.coverage[0].outcome is AssetOutcome.PARTIAL
+    assert 0 < len(killed.findings) < len(whole.findings)
     fatal = {"id": "scanProblem", "severity": "FATAL", "finding": "Strange"}
     outcome = parsed(testssl.ADAPTER, tmp_path, [fatal, *rows])
     assert outcome.coverage[0].outcome is AssetOutcome.FAILED
@@ -310,7 +314,7 @@ def test_an_identity_holds_no_severity_and_no_text(
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda each: each.tool.value)
-@pytest.mark.parametrize("content", ["", "[", '{"a"', "<xml/>"])
+@pytest.mark.parametrize("content", ["", '{"a"', "[1]]", "<xml/>"])
 def test_a_report_that_is_no_json_is_malformed(
     adapter: Adapter[Endpoint], content: str, tmp_path: Path
 ) -> None:

@@ -114,6 +114,15 @@ async def test_a_stand_in_that_says_no_or_is_killed_is_named_with_what_it_said(
             await run(case.adapter, case.target)
 
 
+async def test_what_a_tool_says_twice_comes_once(programs: Path, tmp_path: Path) -> None:
+    case = CASES[1]
+    content = content_of(case)
+    content["Results"] += content["Results"]
+    (tmp_path / "twice.json").write_text(json.dumps(content))
+    put(programs, case.adapter.program, "works", tmp_path / "twice.json")
+    assert len((await run(case.adapter, case.target)).findings) == case.findings
+
+
 async def test_stand_ins_that_hang_are_stopped_with_their_children(programs: Path) -> None:
     policy = SHORT.model_copy(update={"time_limit_seconds": 4})
     for case in (CASES[0], CASES[4]):  # one that keeps what it had found, and one that does not

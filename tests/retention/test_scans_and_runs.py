@@ -59,6 +59,22 @@ async def test_old_scans_go_with_their_shards_but_the_last_of_each_use_stay(
     assert [task[0] for task in tasks] == await scan_ids(keeper)
 
 
+async def test_discoveries_that_the_inventory_goes_by_stay(keeper: Keeper) -> None:
+    await keeper.lab.discover([], ["vpc"])  # the last that read this type
+    await keeper.lab.discover([thing("one")], ["bucket"])
+    await keeper.lab.discover([thing("one")], ["bucket"])  # the last that saw all regions
+    for _ in range(2):
+        await keeper.lab.discover([thing("one")], ["bucket"])
+        await keeper.lab.sql(
+            'UPDATE scan SET options = options || \'{"regions": ["eu-west-1"]}\''
+            " WHERE id = (SELECT id FROM scan ORDER BY id DESC LIMIT 1)"
+        )
+    first, _, third, _, last = await scan_ids(keeper)
+    keeper.pass_days(500)
+    assert await keeper.cycle() == {"scans": 2}
+    assert await scan_ids(keeper) == [first, third, last]
+
+
 async def test_a_sync_after_scans_are_gone_writes_nothing(keeper: Keeper) -> None:
     for _ in range(3):
         await keeper.lab.scan([observed()])

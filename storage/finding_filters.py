@@ -99,6 +99,11 @@ _COLUMNS: Final = ", ".join(
         *("coverage_id", "resource_hash", "first_seen_at"),
     )
 )
+_A_DAY_BEFORE: Final = "CAST(:first_seen_after AS timestamptz) - interval '1 day'"
+_FORGOTTEN: Final = f"""coalesce({_A_DAY_BEFORE} <= (
+            SELECT max(newest) FROM retention_tally WHERE team_id = :team_id AND kind = 'scans'
+        ), false)"""  # noqa: S608 (our own names)
+"""Whether retention deleted scans of that time: then they cannot be asked what they saw first."""
 _CANDIDATES: Final = {
     "resource_uid": f"""
         SELECT {_COLUMNS} FROM finding
@@ -133,10 +138,13 @@ _CANDIDATES: Final = {
         FROM scan JOIN finding ON finding.first_scan_id = scan.id
             AND finding.first_seen_at > :first_seen_after {{of_severity}}
         -- A scan that had ended by then saw none; a day, as clocks of workers differ.
-        WHERE scan.team_id = :team_id AND (
-            scan.finished_at IS NULL
-            OR scan.finished_at >= CAST(:first_seen_after AS timestamptz) - interval '1 day'
+        WHERE scan.team_id = :team_id AND NOT {_FORGOTTEN} AND (
+            scan.finished_at IS NULL OR scan.finished_at >= {_A_DAY_BEFORE}
         )
+        UNION ALL
+        SELECT {_COLUMNS} FROM finding
+        WHERE finding.team_id = :team_id AND {_FORGOTTEN}
+          AND finding.first_seen_at > :first_seen_after AND {SHOWN} {{of_severity}}
     """,  # noqa: S608 (our own names)
 }
 

@@ -231,7 +231,13 @@ async def delete(session: AsyncSession, batch: Batch, *, cycle: UUID, at: dateti
     if is_findings:
         await session.execute(_SUBJECTS, {"team_id": batch.team_id, "hashes": hashes})
     await retention_policies.count_deleted(
-        session, batch.team_id, batch.source.kind, deleted, cycle=cycle, at=at
+        session,
+        batch.team_id,
+        batch.source.kind,
+        deleted,
+        newest=batch.last,
+        cycle=cycle,
+        at=at,
     )
     return deleted
 

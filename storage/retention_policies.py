@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +25,7 @@ _FORGET: Final = text("""
     WHERE team_id = :team_id AND at <= :before AND EXISTS (
         SELECT FROM retention_tally AS later
         WHERE later.team_id = old.team_id AND later.kind = old.kind AND later.at > old.at
+          AND later.newest >= old.newest
     )
 """)
 
@@ -105,17 +106,21 @@ async def count_deleted(
     kind: RetentionKind,
     deleted: int,
     *,
+    newest: datetime,
     cycle: UUID,
     at: datetime,
 ) -> None:
     """Add to what a cycle has deleted."""
     row = insert(RetentionTallyRow).values(
-        team_id=team_id, kind=kind.value, cycle=cycle, at=at, deleted=deleted
+        team_id=team_id, kind=kind.value, cycle=cycle, at=at, deleted=deleted, newest=newest
     )
     await session.execute(
         row.on_conflict_do_update(
             index_elements=["team_id", "kind", "cycle"],
-            set_={"deleted": RetentionTallyRow.deleted + row.excluded.deleted},
+            set_={
+                "deleted": RetentionTallyRow.deleted + row.excluded.deleted,
+                "newest": func.greatest(RetentionTallyRow.newest, row.excluded.newest),
+            },
         )
     )
 
@@ -131,5 +136,5 @@ async def deleted_by(session: AsyncSession, team_id: UUID, cycle: UUID) -> dict[
 
 
 async def forget_old(session: AsyncSession, team_id: UUID, *, before: datetime) -> None:
-    """Forget what cycles deleted so long ago, but for the last of each kind."""
+    """Forget what cycles deleted so long ago, but for the last of each kind and the newest."""
     await session.execute(_FORGET, {"team_id": team_id, "before": before})

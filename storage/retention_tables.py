@@ -56,7 +56,8 @@ class RetentionHoldRow(Base):
 
 
 class RetentionTallyRow(Base):
-    """How much a cycle deleted: counted in the transaction that deletes, so that it is exact."""
+    """How much a cycle deleted, and how new the newest of it was: counted in the transaction that
+    deletes, so that it is exact."""
 
     __tablename__ = "retention_tally"
 
@@ -65,3 +66,4 @@ class RetentionTallyRow(Base):
     cycle: Mapped[UUID] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     deleted: Mapped[int] = mapped_column(BigInteger)
+    newest: Mapped[datetime]

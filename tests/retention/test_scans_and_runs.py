@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from contracts.findings import Finding, FindingFilter
 from contracts.observations import ObservedResource
 from contracts.schedules import IntervalTrigger, JobTarget, NewSchedule
 from contracts.vocabulary import RunOutcome
-from storage import schedules
+from storage import findings, schedules
 from tests.retention.conftest import Keeper
 from tests.storage.lab import observed, places
 from tests.storage.vulnerability_lab import add_rule, states, sync
@@ -57,6 +58,51 @@ async def test_old_scans_go_with_their_shards_but_the_last_of_each_use_stay(
     assert await scan_ids(keeper) == [ids[1], ids[3], ids[4], failed, running]
     tasks = await keeper.lab.sql("SELECT DISTINCT scan_id FROM scan_task ORDER BY scan_id")
     assert [task[0] for task in tasks] == await scan_ids(keeper)
+
+
+async def test_discoveries_that_the_inventory_goes_by_stay(keeper: Keeper) -> None:
+    await keeper.lab.discover([], ["vpc"])  # the last that read this type
+    await keeper.lab.discover([thing("one")], ["bucket"])
+    await keeper.lab.discover([thing("one")], ["bucket"])  # the last that saw all regions
+    for _ in range(2):
+        await keeper.lab.discover([thing("one")], ["bucket"])
+        await keeper.lab.sql(
+            'UPDATE scan SET options = options || \'{"regions": ["eu-west-1"]}\''
+            " WHERE id = (SELECT id FROM scan ORDER BY id DESC LIMIT 1)"
+        )
+    first, _, third, _, last = await scan_ids(keeper)
+    keeper.pass_days(500)
+    assert await keeper.cycle() == {"scans": 2}
+    assert await scan_ids(keeper) == [first, third, last]
+
+
+async def test_findings_are_found_by_when_they_were_first_seen_also_if_no_scan_tells_any_more(
+    keeper: Keeper,
+) -> None:
+    seen: dict[str, datetime] = {}
+    for name in ("a", "b", "c"):
+        await keeper.lab.scan([observed(each) for each in (*seen, name)])
+        seen[name] = keeper.now
+        keeper.pass_days(100)
+    for _ in range(2):
+        assert [each.resource.name for each in await first_seen(keeper, seen["c"], days=1)] == ["c"]
+        assert [each.resource.name for each in await first_seen(keeper, seen["b"], days=1)] == [
+            *("b", "c"),
+        ]
+        assert len(await first_seen(keeper, seen["a"], days=50)) == 3
+        assert await first_seen(keeper, keeper.now, days=0) == []
+        await keeper.cycle()
+    assert len(await scan_ids(keeper)) == 1
+
+
+async def first_seen(keeper: Keeper, moment: datetime, *, days: float) -> list[Finding]:
+    """What was first seen later than some days before, as a list and as a summary have it."""
+    filter = FindingFilter(first_seen_after=moment - timedelta(days=days))
+    found = sorted(await keeper.lab.list(filter), key=lambda each: each.resource.name)
+    async with keeper.lab.database.transaction() as session:
+        counted = await findings.summarize_findings(session, keeper.lab.team_id, filter)
+    assert counted.total == len(found)
+    return found
 
 
 async def test_a_sync_after_scans_are_gone_writes_nothing(keeper: Keeper) -> None:

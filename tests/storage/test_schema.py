@@ -129,5 +129,5 @@ async def test_an_older_postgresql_is_refused_with_the_fix(
         await bootstrap.migrate(database_url)
     assert "PostgreSQL 18 or later" in (refused.value.fix or "")
     connection = await asyncpg.connect(database_url)
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0008"
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0009"
     await connection.close()

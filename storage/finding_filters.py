@@ -36,6 +36,7 @@ SHOWN: Final = "(finding.gone_at IS NULL OR finding.status <> 'pass')"
 PLACE: Final = "JOIN check_coverage AS place ON place.id = finding.coverage_id"
 
 OF_SEVERITY: Final = "AND finding.severity = CAST(:worst AS severity)"
+OF_PLACES: Final = "AND place.id = ANY(CAST(:places AS integer[]))"
 
 _LAST_COVERED: Final = (
     "(whole.gone_at IS NULL AND place.scan_id = :scan_id AND place.at >= whole.seen_at)"
@@ -122,7 +123,7 @@ _CANDIDATES: Final = {
     "scan_id": f"""
         SELECT {_COLUMNS}
         FROM check_coverage AS place JOIN finding ON finding.coverage_id = place.id {{of_severity}}
-        WHERE place.account_id = ANY(CAST(:account_id AS uuid[]))
+        WHERE place.account_id = ANY(CAST(:account_id AS uuid[])) {{of_places}}
           AND {_LAST_COVERED.replace("whole", "finding")}
         UNION ALL
         SELECT {_COLUMNS} FROM finding WHERE first_scan_id = :scan_id {{of_severity}}
@@ -236,12 +237,13 @@ def on_counted(filter: FindingFilter) -> tuple[str, str]:
     return PLACE if filter.scan_id is not None else "", loosely
 
 
-def candidates(name: str) -> str:
-    """All findings that one loose filter matches, found by its own index; REPEATING some twice.
-
-    Where `{of_severity}` stands may be OF_SEVERITY.
-    """
-    return _CANDIDATES[name]
+def candidates(name: str, *, of_severity: bool = False, of_places: bool = False) -> str:
+    """All findings that one loose filter matches, found by its own index; REPEATING some twice."""
+    return (
+        _CANDIDATES[name]
+        .replace("{of_severity}", OF_SEVERITY if of_severity else "")
+        .replace("{of_places}", OF_PLACES if of_places else "")
+    )
 
 
 def _equal(filter: FindingFilter, place: str | None, verdict: str) -> list[str]:

@@ -240,7 +240,7 @@ class _Pages:
         if size.matching <= (FEW_LOOSELY if is_loose else FEW) * mean:
             return await self._ids(_FETCH, after, needed)
         if self._filter.scan_id is not None:  # far fewer than its account has
-            found = await self._few("scan_id", int(FEW * mean), after, needed, of_severity=True)
+            found = await self._few("scan_id", int(FEW * mean), after, needed, size)
             if found is not None:
                 return found
         # So many match that it is not far to enough of them, unless another filter leaves few.
@@ -255,16 +255,17 @@ class _Pages:
         last = await self._ids(_WALKED_TO, after, needed, walked=walked)
         if not last:
             return page
-        return page + await self._rest(last[0], needed - len(page), size.matching)
+        return page + await self._rest(last[0], needed - len(page), size)
 
-    async def _rest(self, after: Place, needed: int, size: float) -> list[Place]:
+    async def _rest(self, after: Place, needed: int, size: _Size) -> list[Place]:
         """Those that match too seldom to be walked to."""
         is_counted = filters.is_counted(self._filter)
-        if is_counted and size == inf:
-            size = (await self._run(_SIZE, worst=after.severity.value))[0].matching
-        if size > FEWER_THAN_WALKED_TO:
+        matching = size.matching
+        if is_counted and matching == inf:
+            matching = (await self._run(_SIZE, worst=after.severity.value))[0].matching
+        if matching > FEWER_THAN_WALKED_TO:
             for name in filters.loose(self._filter):
-                found = await self._few(name, FEWER_THAN_WALKED_TO, after, needed, of_severity=True)
+                found = await self._few(name, FEWER_THAN_WALKED_TO, after, needed, size)
                 if found is not None:
                     return found
         if is_counted:
@@ -278,22 +279,26 @@ class _Pages:
         return [Place(after.severity, row.id) for row in rows]
 
     async def _few(
-        self, name: str, few: int, after: Place, needed: int, *, of_severity: bool = False
+        self, name: str, few: int, after: Place, needed: int, size: _Size | None = None
     ) -> list[Place] | None:
-        """The page, if this filter's own index says that it matches no more than `few`."""
+        """The page, or its rest of one severity of such a size, if this filter's own index says
+        that it matches no more than `few`."""
         if name == "q":
             most = few // OF_A_RESOURCE
             if (await self._run(filters.SUBJECTS, most=most))[0].n > most:
                 return None
         rest = filters.without(self._filter, name)
-        only = filters.OF_SEVERITY if of_severity else ""
-        sql = _FEW.replace("{candidates}", filters.candidates(name)).replace("{of_severity}", only)
+        places = None if size is None else size.places
+        only = {"of_severity": size is not None, "of_places": places is not None}
+        sql = (
+            _FEW.replace("{candidates}", filters.candidates(name, **only))
+            .replace("{of_severity}", filters.OF_SEVERITY if size is not None else "")
+            .replace("{joined}", filters.joined(rest))
+            .replace("{matching}", filters.on_findings(rest))
+        )
         rows = await self._run(
-            sql.replace("{joined}", filters.joined(rest)).replace(
-                "{matching}", filters.on_findings(rest)
-            ),
-            few=few, worst=after.severity.value, before=after.id, needed=needed,
-        )  # fmt: skip
+            sql, few=few, worst=after.severity.value, before=after.id, needed=needed, places=places
+        )
         if rows[0].n > few:
             return None
         return [Place(Severity(row.severity), row.id) for row in rows if row.id is not None]

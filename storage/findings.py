@@ -185,7 +185,7 @@ async def _count(
         return (await session.execute(text(sql), values)).all()
     by = loose[0]
     rest = filters.without(filter, by)
-    source = f"({filters.candidates(by).replace('{of_severity}', '')})"
+    source = f"({filters.candidates(by)})"
     if by in filters.REPEATING:
         source = f"(SELECT DISTINCT * FROM {source} AS found)"  # noqa: S608 (our own names)
     sql = f"""

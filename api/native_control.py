@@ -13,7 +13,7 @@ from api.state import Services
 from api.wording import FieldMessage
 from contracts.native import POLICIES
 from contracts.scans import NativeOptions, Scan, ScanTrigger
-from scanners.native_tools import ADAPTERS
+from scanners.native_tools import TOOLS
 from storage import accounts, scans, targets
 
 
@@ -42,11 +42,10 @@ async def option_errors(
         for number, target_id in enumerate(asked.targets)
         if target_id not in known
     ]
-    tools = [str(tool) for tool in ADAPTERS]
     errors += [
-        (f"tools[{number}]", f"There is no tool `{tool}`. There are: {', '.join(tools)}.")
+        (f"tools[{number}]", f"There is no tool `{tool}`. There are: {', '.join(TOOLS)}.")
         for number, tool in enumerate(asked.tools or ())
-        if tool not in tools
+        if tool not in TOOLS
     ]
     if asked.policy not in POLICIES:
         errors.append(

@@ -13,7 +13,8 @@ from contracts.native import Endpoint, Image, NativeFinding, NativeTool, ScanPol
 from contracts.targets import PinnedTarget
 from contracts.vocabulary import TargetKind
 from scanners.native import Adapter
-from scanners.native_tools import ADAPTERS, SUITABLE, TLS, is_installed
+from scanners.native_adapters import ADAPTERS
+from scanners.native_tools import SUITABLE, TLS, is_installed
 
 PARTS_BITS: Final = 4
 """A network is scanned in 2**4 parts: what is done when a worker dies is not scanned again."""

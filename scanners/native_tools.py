@@ -1,29 +1,14 @@
-"""The native tools by name: what each looks at, and which of them are installed here."""
+"""Which native tools look at which targets, and which of them are installed here."""
 
 from __future__ import annotations
 
 import shutil
-from typing import Any, Final
+from typing import Final
 
 from contracts.native import NativeTool
 from contracts.vocabulary import TargetKind
-from scanners import checkov, nmap, nuclei, sslyze, testssl, trivy, zap
-from scanners.native import Adapter
+from scanners.native_adapters import ADAPTERS
 from scanners.python_tools import where_is
-
-ADAPTERS: Final[dict[NativeTool, Adapter[Any]]] = {
-    each.tool: each
-    for each in (
-        nmap.ADAPTER,
-        testssl.ADAPTER,
-        sslyze.ADAPTER,
-        zap.ADAPTER,
-        nuclei.ADAPTER,
-        trivy.IMAGE_ADAPTER,
-        trivy.TREE_ADAPTER,
-        checkov.ADAPTER,
-    )
-}
 
 TLS: Final = (NativeTool.TESTSSL, NativeTool.SSLYZE)
 
@@ -33,9 +18,12 @@ SUITABLE: Final[dict[TargetKind, tuple[NativeTool, ...]]] = {
     TargetKind.URL: (NativeTool.ZAP, NativeTool.NUCLEI, *TLS),
     TargetKind.IMAGE: (NativeTool.TRIVY_IMAGE,),
     TargetKind.REPOSITORY: (NativeTool.CHECKOV, NativeTool.TRIVY_FS),
-    TargetKind.CLUSTER: (),
+    TargetKind.CLUSTER: (),  # an account of its own: see scans of Kubernetes
 }
 """The tools that can look at a target of each kind."""
+
+TOOLS: Final = tuple(dict.fromkeys(tool for tools in SUITABLE.values() for tool in tools))
+"""Every tool that a scan of targets may name."""
 
 
 def is_installed(tool: NativeTool) -> bool:

@@ -15,7 +15,8 @@ from api.auth import OPEN_PATHS
 STABLE = {
     *("import_findings", "export_findings"),
     "create_account", "list_accounts", "get_account", "change_account", "delete_account",
-    "check_account", "create_scan", "create_native_scan", "list_scans", "get_scan", "list_tasks", "cancel_scan",
+    "check_account", "create_scan", "create_native_scan", "list_scans", "get_scan", "list_tasks",
+    "cancel_scan",
     "pause_scan", "resume_scan", "follow_scan", "list_findings", "summarize_findings",
     "get_finding", "list_resources", "get_resource", "list_checks", "get_check", "create_key",
     "list_keys", "revoke_key", "healthz", "readyz", "show_metrics",

@@ -66,7 +66,7 @@ $(DONE)/project: $(DONE)/environment
 
 # The little of ours that installing Prowler needs.
 $(DONE)/settings: $(DONE)/project requirements.txt
-	@$(PIP) --constraint requirements.txt pydantic-settings
+	@$(PIP) --constraint requirements.txt pydantic-settings pyyaml
 	@touch $@
 
 $(DONE)/ours: $(DONE)/settings requirements.txt requirements-demo.txt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Provider(StrEnum):
@@ -13,6 +14,10 @@ class Provider(StrEnum):
     GCP = "gcp"
     KUBERNETES = "kubernetes"
     NATIVE = "native"
+
+
+CLOUDS: Final = tuple(each for each in Provider if each is not Provider.NATIVE)
+"""Providers of accounts that people add: Prowler knows each of them."""
 
 
 class Role(StrEnum):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from contracts.errors import ScannerMissing
-from contracts.vocabulary import Provider
+from contracts.vocabulary import CLOUDS, Provider
 from runtime.settings import Settings, get_settings
 from scanners.environments import Recipe, install
 from scanners.prowler_runner.check_texts import FORMAT as TEXTS_FORMAT
@@ -67,7 +67,7 @@ def set_up(settings: Settings, *, full: bool = False) -> Path:
     from scanners.prowler_catalogue import load_catalogue  # it needs this module
 
     async def prepare() -> None:
-        for provider in Provider if full else (Provider.AWS,):
+        for provider in CLOUDS if full else (Provider.AWS,):
             await load_catalogue(settings, provider)
 
     python = install_prowler(environment_of(settings.prowler_python), full=full)

@@ -22,7 +22,7 @@ from contracts.accounts import (
 )
 from contracts.base import Page
 from contracts.errors import Conflict, NotFound
-from contracts.vocabulary import Provider, ScanStatus
+from contracts.vocabulary import CLOUDS, Provider, ScanStatus
 from storage import cursors
 from storage.finding_counts import fold_counts
 from storage.retention_holds import refuse_held_account
@@ -91,10 +91,9 @@ async def list_accounts(
     cursor: str | None = None,
 ) -> Page[Account]:
     """The team's accounts, oldest first; that of native scans only if it is asked for."""
-    wanted = [each for each in Provider if each is not Provider.NATIVE]
     query = select(AccountRow).where(
         AccountRow.team_id == team_id,
-        AccountRow.provider.in_(wanted if provider is None else provider),
+        AccountRow.provider.in_(CLOUDS if provider is None else provider),
     )
     if enabled is not None:
         query = query.where(AccountRow.enabled == enabled)

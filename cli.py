@@ -28,6 +28,7 @@ from commands import (
     sla,
     stack,
     targets,
+    vulnerability_export,  # noqa: F401  (adds its command to that of vulnerabilities)
 )
 from commands.client import WRONG_USAGE, Failure
 from commands.output import complain
@@ -56,6 +57,7 @@ app.add_typer(runs.app, name="run")
 app.add_typer(items.app, name="item")
 app.add_typer(findings.app, name="finding")
 app.add_typer(decisions.app, name="vuln")
+app.add_typer(decisions.app, name="vulnerability", hidden=True)
 app.add_typer(mute_rules.app, name="mute")
 app.add_typer(sla.app, name="sla")
 app.add_typer(retention.app, name="retention")

@@ -121,10 +121,18 @@ class HoldListQuery(PageQuery):
     lifted: bool = Field(False, description="Those that were lifted, instead of those that hold.")
 
 
-class FindingExportQuery(FindingQuery):
-    """The filters of an export, and how it is written."""
+class ExportQuery(BaseModel):
+    """How an export is written."""
 
-    format: ExportFormat = Field(ExportFormat.CSV, description="How the findings are written.")
+    format: ExportFormat = Field(ExportFormat.CSV, description="How they are written.")
+
+
+class FindingExportQuery(FindingQuery, ExportQuery):
+    """The filters of an export of findings, and how it is written."""
+
+
+class VulnerabilityExportQuery(VulnerabilityQuery, ExportQuery):
+    """The filters of an export of vulnerabilities, and how it is written."""
 
 
 class ResourceListQuery(CommaLists, ResourceFilter, PageQuery):

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Annotated
-
-import typer
-
-from commands import findings
-from commands.client import WRONG_USAGE, Failure, connected
-from commands.output import say
-from contracts.vocabulary import ExportFormat
+from commands import downloads, findings
+from commands.client import connected
 
 
 @findings.app.command("export")
 def export_findings(
-    format: Annotated[ExportFormat, typer.Option("--format", help="How to write them.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file, not to the terminal.")
-    ] = None,
+    format: downloads.Format,
+    output: downloads.Output = None,
     account: findings.Account = None,
     scan: findings.Scan = None,
     source: findings.Source = None,
@@ -56,29 +43,4 @@ def export_findings(
             q=q,
             first_seen_after=first_seen_after,
         )
-        size = 0
-        with _writing(output) as file:
-            for chunk in api.download("findings/export", {**parameters, "format": format.value}):
-                file.write(chunk)
-                size += len(chunk)
-    if output is not None:
-        say(f"{size:,} bytes in {output}")
-
-
-@contextmanager
-def _writing(path: Path | None) -> Iterator[IO[bytes]]:
-    if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}.", code=WRONG_USAGE) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        downloads.save(api, "findings/export", parameters, format, output)

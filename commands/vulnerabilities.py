@@ -47,11 +47,13 @@ def find(api: Api, text: str) -> str:
     return api.resolve("vulnerabilities", text, "vuln", in_work, {})
 
 
-def _values(options: list[Any] | None) -> list[str] | None:
+def values(options: list[Any] | None) -> list[str] | None:
+    """The words of options, as the API has them."""
     return [option.value for option in options] if options else None
 
 
-def _filters(api: Api, account: list[str] | None, **other: Any) -> Row:
+def filters(api: Api, account: list[str] | None, **other: Any) -> Row:
+    """The filters as parameters of the API."""
     return {"account_id": [accounts.find(api, one) for one in account or ()], **other}
 
 
@@ -70,14 +72,14 @@ def list_vulnerabilities(
 ) -> None:
     """List vulnerabilities, worst first. Without --status: those that somebody has to act on."""
     with connected() as api:
-        parameters = _filters(
+        parameters = filters(
             api,
             account,
-            status=_values(status or IN_WORK),
+            status=values(status or IN_WORK),
             severity=severity,
             owner=owner,
             weakness=weakness,
-            sla=_values(sla),
+            sla=values(sla),
             q=q,
         )
         page = api.page("vulnerabilities", parameters, limit, cursor)
@@ -117,14 +119,14 @@ def summarize(
 ) -> None:
     """Count vulnerabilities by status, severity and how their due dates stand."""
     with connected() as api:
-        parameters = _filters(
+        parameters = filters(
             api,
             account,
-            status=_values(status),
+            status=values(status),
             severity=severity,
             owner=owner,
             weakness=weakness,
-            sla=_values(sla),
+            sla=values(sla),
             q=q,
         )
         summary = api.get("vulnerabilities/summary", parameters)

@@ -10,6 +10,7 @@ from contracts.errors import ReportMalformed
 from contracts.findings import CheckText, Finding
 from contracts.observations import ObservedFinding
 from contracts.vocabulary import FindingState, FindingStatus, Provider, Severity
+from scanners import ocsf
 
 SOURCE: Final = "prowler"
 CLASS_UID: Final = 2004
@@ -18,27 +19,6 @@ DETAIL_LIMIT: Final = 50_000
 """As the runner cuts it, so that a long detail is the same whichever way it came."""
 TEXT_LIMIT: Final = 20_000
 LIST_LIMIT: Final = 200
-
-NAMESPACE: Final = "namespace: "
-"""What Prowler puts before a Kubernetes namespace to call it a region; its OCSF leaves it out."""
-
-RESOLVED: Final = (4, "Resolved")
-SUPPRESSED: Final = (3, "Suppressed")
-NEW: Final = (1, "New")
-
-SEVERITY_IDS: Final = {
-    Severity.INFORMATIONAL: 1,
-    Severity.LOW: 2,
-    Severity.MEDIUM: 3,
-    Severity.HIGH: 4,
-    Severity.CRITICAL: 5,
-}
-ACCOUNT_TYPES: Final = {
-    Provider.AWS: (10, "AWS Account"),
-    Provider.AZURE: (6, "Azure AD Account"),
-    Provider.GCP: (5, "GCP Account"),
-}
-OTHER_ACCOUNT: Final = (99, "Other")
 
 
 class Reported(NamedTuple):
@@ -66,7 +46,7 @@ def read(record: Mapping[str, Any]) -> Reported:
     else:  # a cluster
         account = _text(unmapped, "provider_uid", "unmapped.")
         provider = _text(unmapped, "provider", "unmapped.")
-        region = NAMESPACE + _text(resource, "namespace", "resources[0].", default="")
+        region = ocsf.NAMESPACE + _text(resource, "namespace", "resources[0].", default="")
     return Reported(
         ObservedFinding(
             check_id=check,
@@ -81,7 +61,7 @@ def read(record: Mapping[str, Any]) -> Reported:
         ),
         provider.lower(),
         account,
-        record.get("status_id") == RESOLVED[0],
+        record.get("status_id") == ocsf.RESOLVED[0],
     )
 
 
@@ -121,35 +101,12 @@ def write(
     """The Detection Finding that Prowler would write of it."""
     seen = finding.last_seen_at
     status_id, status = _status(finding, is_gone)
-    is_cluster = finding.provider is Provider.KUBERNETES
-    resource: dict[str, Any] = {
-        "uid": finding.resource.uid,
-        "name": finding.resource.name,
-        "type": finding.resource.type,
-        "group": {"name": finding.service},
-        "labels": [],
-    }
-    where = (
-        {"namespace": finding.region.removeprefix(NAMESPACE)}
-        if is_cluster
-        else {"region": finding.region}
-    )
-    record: dict[str, Any] = {
-        "class_uid": CLASS_UID,
-        "class_name": "Detection Finding",
-        "category_uid": 2,
-        "category_name": "Findings",
-        "type_uid": CLASS_UID * 100 + 1,
-        "type_name": "Detection Finding: Create",
-        "activity_id": 1,
-        "activity_name": "Create",
+    return {
+        **ocsf.classified(CLASS_UID, "Detection Finding", ocsf.CREATE),
         "message": finding.detail,
-        "metadata": {
-            "event_code": finding.check_id,
-            "product": {"uid": finding.source, "name": "Cloudsweep", "vendor_name": "Cloudsweep"},
-            "profiles": ["container" if is_cluster else "cloud", "datetime"],
-            "version": "1.5.0",
-        },
+        "metadata": ocsf.metadata(
+            finding.check_id, finding.source, [ocsf.profile(finding.provider), "datetime"]
+        ),
         "finding_info": {
             "uid": str(finding.id),
             "title": finding.title,
@@ -158,7 +115,7 @@ def write(
             "created_time_dt": finding.first_seen_at.isoformat(),
             "types": [],
         },
-        "severity_id": SEVERITY_IDS[finding.severity],
+        "severity_id": ocsf.SEVERITY_IDS[finding.severity],
         "severity": finding.severity.capitalize(),
         "status_id": status_id,
         "status": status,
@@ -171,7 +128,16 @@ def write(
             "desc": check.remediation if check else "",
             "references": check.references if check else [],
         },
-        "resources": [resource | where],
+        "resources": [
+            ocsf.resource(
+                finding.provider,
+                uid=finding.resource.uid,
+                name=finding.resource.name,
+                type=finding.resource.type,
+                service=finding.service,
+                region=finding.region,
+            )
+        ],
         "unmapped": {
             "categories": check.categories if check else [],
             "compliance": check.frameworks if check else {},
@@ -179,23 +145,16 @@ def write(
             "provider_uid": finding.account_uid,
             "exported_at": at.isoformat(),
         },
+        **ocsf.cloud(finding.provider, finding.account_uid, finding.region),
     }
-    if not is_cluster:
-        type_id, kind = ACCOUNT_TYPES.get(finding.provider, OTHER_ACCOUNT)
-        record["cloud"] = {
-            "account": {"uid": finding.account_uid, "type_id": type_id, "type": kind},
-            "provider": finding.provider.value,
-            "region": finding.region,
-        }
-    return record
 
 
 def _status(finding: Finding, is_gone: bool) -> tuple[int, str]:
     if is_gone:
-        return RESOLVED
+        return ocsf.RESOLVED
     if finding.state in (FindingState.MUTED, FindingState.ACCEPTED):
-        return SUPPRESSED
-    return NEW
+        return ocsf.SUPPRESSED
+    return ocsf.NEW
 
 
 def _resource(record: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
@@ -17,6 +17,11 @@ from storage import cursors
 from storage.tables import CheckRow
 
 KEY = (CheckRow.check_id, CheckRow.source, CheckRow.provider)
+KEPT: Final = 2_000
+
+CheckKey = tuple[str, str, str]
+"""Source, provider and id of a check."""
+_KEY: Final = tuple_(CheckRow.source, CheckRow.provider, CheckRow.check_id)
 
 
 async def upsert_checks(session: AsyncSession, checks: Sequence[CheckText]) -> None:
@@ -115,6 +120,27 @@ async def find_check(
     """The text a finding points at, or None if its scanner never told it."""
     row = await session.get(CheckRow, (source, provider, check_id))
     return None if row is None else _shown(row)
+
+
+class CheckTexts:
+    """Texts of checks as an export comes to them: read once as long as `KEPT` are not exceeded, so
+    that memory does not grow with the checks."""
+
+    def __init__(self) -> None:
+        self._known: dict[CheckKey, CheckText | None] = {}
+
+    async def read(
+        self, session: AsyncSession, keys: Collection[CheckKey]
+    ) -> dict[CheckKey, CheckText | None]:
+        """The texts of these; None where a scanner never told one."""
+        if len(self._known.keys() | set(keys)) > KEPT:
+            self._known.clear()
+        wanted = set(keys) - self._known.keys()
+        if wanted:
+            self._known |= dict.fromkeys(wanted)
+            found = await session.scalars(select(CheckRow).where(_KEY.in_(wanted)))
+            self._known |= {(row.source, row.provider, row.check_id): _shown(row) for row in found}
+        return {key: self._known[key] for key in keys}
 
 
 async def check_ids_that_say(session: AsyncSession, q: str) -> list[str]:

@@ -30,13 +30,16 @@ from storage.finding_tables import FindingEventRow
 SUMMED: Final = ("severity", "status", "state", "service", "region")
 
 _FINDINGS: Final = TypeAdapter(list[Finding])
-_LOADED: Final = text("""
+SEEN_LATER: Final = """finding.gone_at IS NULL AND coalesce(
+                (place.at, place.scan_id) > (finding.seen_at, finding.seen_scan_id), false
+            )"""
+"""What was not written since was seen again whenever its check completed there."""
+_LOADED: Final = text(f"""
     SELECT finding.id, place.source, place.provider, place.account_id,
            coalesce(account.uid, '') AS account_uid, place.region, place.service, place.check_id,
            coalesce(described.title, place.check_id) AS title,
            finding.severity, finding.status, finding.state, finding.detail,
            finding.first_seen_at, finding.resolved_at, finding.first_scan_id,
-           -- What was not written since was seen again whenever its check completed there.
            CASE WHEN seen_later THEN place.at ELSE finding.seen_at END AS last_seen_at,
            CASE WHEN seen_later THEN place.scan_id ELSE finding.seen_scan_id END AS last_scan_id,
            finding.resource_uid AS uid, finding.resource_name AS name, finding.resource_type AS type
@@ -47,12 +50,10 @@ _LOADED: Final = text("""
             ON (described.source, described.provider, described.check_id)
              = (place.source, place.provider, place.check_id)
         CROSS JOIN LATERAL (
-            SELECT finding.gone_at IS NULL AND coalesce(
-                (place.at, place.scan_id) > (finding.seen_at, finding.seen_scan_id), false
-            ) AS seen_later
+            SELECT {SEEN_LATER} AS seen_later
         ) AS seen
     WHERE finding.id = ANY(:ids) AND finding.team_id = :team_id
-""")
+""")  # noqa: S608 (our own names)
 """What a `Finding` shows, and its resource's uid, name and type."""
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from api import exports, finding_export
 from api.auth import Viewer
 from api.filters import FindingExportQuery, FindingListQuery, FindingQuery
-from api.finding_export import MEDIA_TYPES, exported, file_name
 from api.problems import described
 from api.routes import BASE
 from api.state import Now, Session, Shared
@@ -44,13 +44,7 @@ async def summarize_findings(
 
 @router.get(
     "/export",
-    responses={
-        200: {
-            "description": "The findings, one a line.",
-            "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
-        },
-        **described(),
-    },
+    responses=exports.described("findings") | described(),
     response_class=StreamingResponse,
     summary="Export findings",
 )
@@ -62,11 +56,8 @@ async def export_findings(
     Streamed page by page, each as of its own moment: a finding whose severity changes meanwhile
     may be left out. OCSF is one Detection Finding (class 2004) a line, which `POST /imports` reads.
     """
-    lines = await exported(shared.database, caller.team_id, query.filter(), query.format, now)
-    return StreamingResponse(
-        lines,
-        media_type=MEDIA_TYPES[query.format],
-        headers={"Content-Disposition": f'attachment; filename="{file_name(query.format, now)}"'},
+    return await finding_export.export(
+        shared.database, caller.team_id, query.filter(), query.format, now
     )
 
 

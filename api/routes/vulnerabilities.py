@@ -1,4 +1,4 @@
-"""Vulnerabilities: list, count, show, decide, sync."""
+"""Vulnerabilities: list, count, export, show, decide, sync."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Query, status
+from fastapi.responses import StreamingResponse
 
-from api import examples, vulnerability_engine
+from api import examples, exports, vulnerability_engine, vulnerability_export
 from api.auth import Operator, Viewer
-from api.filters import VulnerabilityListQuery, VulnerabilityQuery
+from api.filters import VulnerabilityExportQuery, VulnerabilityListQuery, VulnerabilityQuery
 from api.problems import described
 from api.routes import BASE
-from api.state import EngineOf, Now, Session
+from api.state import EngineOf, Now, Session, Shared
 from contracts.base import Page
 from contracts.decisions import Decision
 from contracts.vulnerabilities import (
@@ -44,6 +45,25 @@ async def summarize_vulnerabilities(
     """Counts by status, severity and SLA state, under the filters of the list."""
     return await vulnerabilities.summarize_vulnerabilities(
         session, caller.team_id, query.filter(), at=now
+    )
+
+
+@router.get(
+    "/export",
+    responses=exports.described("vulnerabilities") | described(),
+    response_class=StreamingResponse,
+    summary="Export vulnerabilities",
+)
+async def export_vulnerabilities(
+    query: Annotated[VulnerabilityExportQuery, Query()], caller: Viewer, shared: Shared, now: Now
+) -> StreamingResponse:
+    """Every vulnerability that the list would list, worst first, as CSV, NDJSON or OCSF.
+
+    Streamed page by page, each as of its own moment: one whose severity changes meanwhile may be
+    left out. OCSF is one Vulnerability Finding (class 2002) a line.
+    """
+    return await vulnerability_export.export(
+        shared.database, caller.team_id, query.filter(), query.format, now
     )
 
 

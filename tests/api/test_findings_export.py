@@ -11,7 +11,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from api import finding_export
+from api import exports
 from contracts.vocabulary import FindingStatus
 from storage.database import Database
 from tests.api.conftest import Team
@@ -43,7 +43,7 @@ async def account(database: Database, team: Team, stranger: Team) -> UUID:
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several pages of these few."""
-    monkeypatch.setattr(finding_export, "PAGE", 3)
+    monkeypatch.setattr(exports, "PAGE", 3)
 
 
 async def export(caller: httpx.AsyncClient, format: str, **filters: Any) -> httpx.Response:

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.auth import OPEN_PATHS
 
 STABLE = {
-    *("import_findings", "export_findings"),
+    *("import_findings", "export_findings", "export_vulnerabilities"),
     "create_account", "list_accounts", "get_account", "change_account", "delete_account",
     "check_account", "create_scan", "create_native_scan", "list_scans", "get_scan", "list_tasks",
     "cancel_scan",

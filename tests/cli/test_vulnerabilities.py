@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from api import exports, vulnerability_export
+from contracts.errors import DatabaseUnavailable
 from contracts.vocabulary import FindingStatus
 from storage.database import Database
 from tests.api.conftest import Team
 from tests.api.stored import make_account, observed, store_scan
 from tests.api.test_vulnerabilities import sync
 from tests.cli.conftest import InProcess
+from tests.cli.test_files import names_in
 
 
 @pytest.fixture
@@ -111,3 +118,28 @@ async def test_the_policy_is_shown_and_changed(in_process: InProcess, account: U
     wrong = await in_process("sla set urgent=3")
     assert (wrong.code, "critical=7" in wrong.err) == (2, True)
     assert "No notices" in (await in_process("sla notices")).err
+
+
+async def test_they_are_exported_whole_or_not_at_all(
+    in_process: InProcess, account: UUID, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "vulnerabilities.csv"
+    ran = await in_process("vuln export --format csv --status open -o", str(file))
+    assert (ran.code, ran.out) == (0, "")
+    with file.open(newline="") as lines:
+        assert {row["severity"] for row in csv.DictReader(lines)} == {"critical", "high"}
+    ran = await in_process("vulnerability export --format ocsf --account production -q bob")
+    assert json.loads(ran.out)["status_code"] == "closed"
+    file.unlink()
+    monkeypatch.setattr(exports, "PAGE", 1)
+    load = vulnerability_export.list_vulnerabilities
+
+    async def lose(*arguments: Any, **options: Any) -> Any:
+        if options["cursor"] is not None:
+            raise DatabaseUnavailable("the connection was lost")
+        return await load(*arguments, **options)
+
+    monkeypatch.setattr(vulnerability_export, "list_vulnerabilities", lose)
+    cut = await in_process("vuln export --format csv -o", str(file))
+    assert cut.code == 3
+    assert not [name for name in names_in(tmp_path) if file.name in name]

@@ -12,7 +12,7 @@ import typer
 
 from commands.client import UNREACHABLE, Api, Failure, Row
 from commands.output import cell, clock, console, plain, say, short
-from contracts.vocabulary import RunOutcome, ScanStatus, TaskKind, TaskStatus
+from contracts.vocabulary import RunOutcome, ScanKind, ScanStatus, TaskKind, TaskStatus
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -119,8 +119,9 @@ def _words(scan: Row) -> str:
 
 def _counts(scan: Row) -> str:
     found = scan["counts"]["findings"]
+    resources = f"{scan['counts']['resources']} resources · "
     return (
-        f"{scan['counts']['resources']} resources · findings: {found['new']} new, "
+        f"{'' if scan['kind'] == ScanKind.NATIVE else resources}findings: {found['new']} new, "
         f"{found['changed']} changed, {found['resolved']} resolved, {found['unchanged']} unchanged"
     )
 

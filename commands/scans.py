@@ -24,9 +24,12 @@ from commands.output import (
     show_page,
     table,
 )
-from contracts.vocabulary import ScanStatus, TriggerKind
+from contracts.vocabulary import ScanKind, ScanStatus, TriggerKind
 
 app = typer.Typer(no_args_is_help=True, help="Scans: start, watch, pause, resume, cancel.")
+
+TARGETS_NAMED = 5
+"""Targets of a scan that are told by name; of more their number is told."""
 
 Which = Annotated[str, typer.Argument(metavar="SCAN", help="Id, or a part of it.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show the progress until it ends.")]
@@ -88,7 +91,7 @@ def start(
 
 @app.command("native")
 def native(
-    target: Annotated[list[str], typer.Argument(metavar="TARGET...", help="Ids, or values.")],
+    target: Annotated[list[str], typer.Argument(metavar="TARGET", help="Ids, or values.")],
     tool: Annotated[
         list[str] | None, typer.Option(help="Only this tool; `scanners list` shows them.")
     ] = None,
@@ -117,7 +120,7 @@ def _start(
     if wait:
         follow_to_end(api, scan, as_json)
         return
-    show(scan, as_json, _details(scan))
+    _show(api, scan, as_json)
     if not as_json:
         say(f"Watch it: cloudsweep scan watch {short(scan['id'])}")
 
@@ -145,7 +148,7 @@ def list_(
         found = scan["counts"]["findings"]
         rows.add_row(
             short(scan["id"]),
-            cell(names.get(scan["account_id"], short(scan["account_id"]))),
+            cell("targets" if scan["kind"] == ScanKind.NATIVE else _account(scan, names)),
             cell(scan["status"]),
             f"{scan['progress']:.0f} %",
             clock(scan["duration_seconds"]),
@@ -154,6 +157,10 @@ def list_(
             age(scan["queued_at"]),
         )
     show_page(page, as_json, rows, "No scans. Start one: cloudsweep scan start ACCOUNT")
+
+
+def _account(scan: Row, names: dict[str, str]) -> str:
+    return names.get(scan["account_id"], short(scan["account_id"]))
 
 
 def account_names(api: Api) -> dict[str, str]:
@@ -165,8 +172,7 @@ def account_names(api: Api) -> dict[str, str]:
 def show_(scan: Which, as_json: AsJson = False) -> None:
     """Show a scan: where it stands, what it found, why it failed."""
     with connected() as api:
-        document = api.get(f"scans/{find(api, scan)}")
-    show(document, as_json, _details(document))
+        _show(api, api.get(f"scans/{find(api, scan)}"), as_json)
 
 
 @app.command("tasks")
@@ -245,7 +251,7 @@ def follow_to_end(api: Api, scan: Row, as_json: bool) -> None:
     from commands.live import follow
 
     scan = follow(api, scan, quiet=as_json)
-    show(scan, as_json, _details(scan))
+    _show(api, scan, as_json)
     if scan["status"] in (ScanStatus.FAILED, ScanStatus.CANCELLED):
         raise typer.Exit(1)
     if not as_json:
@@ -261,11 +267,19 @@ def _in_words(value: Any) -> str:
     return value if isinstance(value, str) else "no"
 
 
-def _details(scan: Row) -> Any:
+def _show(api: Api, scan: Row, as_json: bool) -> None:
+    """The scan as it is, or as a person reads it: with its targets by their values."""
+    ids = [] if as_json else scan["options"].get("targets") or []
+    names = [api.get(f"targets/{each}")["value"] for each in ids[:TARGETS_NAMED]]
+    if len(ids) > len(names):
+        names.append(f"{len(ids) - len(names)} more")
+    options = {**scan["options"], "targets": names} if names else scan["options"]
+    show(scan, as_json, _details(scan, options))
+
+
+def _details(scan: Row, shown: Row) -> Any:
     options = [
-        f"{name}: {_in_words(value)}"
-        for name, value in scan["options"].items()
-        if value not in (None, True)
+        f"{name}: {_in_words(value)}" for name, value in shown.items() if value not in (None, True)
     ]
     error = scan["error"] or {}
     counts, found = scan["counts"], scan["counts"]["findings"]
@@ -282,7 +296,7 @@ def _details(scan: Row) -> Any:
         ),
         ("Failed shards", str(shards["failed"]) if shards["failed"] else None),
         ("Took", clock(scan["duration_seconds"]) if scan["duration_seconds"] else None),
-        ("Resources", str(counts["resources"])),
+        ("Resources", str(counts["resources"]) if scan["kind"] != ScanKind.NATIVE else None),
         (
             "Findings",
             f"{found['new']} new, {found['changed']} changed, {found['resolved']} resolved, "

@@ -22,7 +22,13 @@ PARTS_BITS: Final = 4
 TLS_PORTS: Final = frozenset({443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 8443, 9443})
 """Where a tool that speaks only TLS is used without being named."""
 
-CHECK_TITLES: Final = {(NativeTool.NMAP, "open-port"): "A port is open"}
+CHECK_TITLES: Final = {
+    (NativeTool.NMAP, "open-port"): "A port is open",
+    (NativeTool.NMAP, "http-title"): "The title of a web page",
+    (NativeTool.NMAP, "ssl-cert"): "The certificate of a TLS server",
+    (NativeTool.NMAP, "ssl-enum-ciphers"): "The protocols and ciphers of a TLS server",
+    (NativeTool.NMAP, "ssl-dh-params"): "The key exchange of a TLS server",
+}
 """What a check is called where its findings are each called otherwise."""
 
 

@@ -18,7 +18,7 @@ GROUPS = ["account", "scan", "schedule", "job", "run", "item", "finding", "resou
           "key", "scanners", "target", "scope"]  # fmt: skip
 PROMISED = {
     "account": {"add", "list", "check"},
-    "scan": {"start", "list", "show", "cancel", "pause", "resume", "watch", "tasks"},
+    "scan": {"start", "native", "list", "show", "cancel", "pause", "resume", "watch", "tasks"},
     "schedule": {"add", "list", "show", "preview", "change", "pause", "resume", "trigger",
                  "backfill", "runs", "remove"},
     "job": {"list", "show", "run", "runs"},

@@ -32,11 +32,14 @@ from tests.support.scripted_scan import ScriptedScan, working
 from tests.support.waiting import until
 from workflows.cloud_scan import CloudScan
 from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
+from workflows.native_scan import NativeScan
+from workflows.sharded_scan import ShardedScan
 
-SCANS: dict[str, type[CloudScan]] = {
+SCANS: dict[str, type[ShardedScan]] = {
     **dict.fromkeys(("completed", "failed", "waited", "paused", "cancelled"), CloudScan),
     "kubernetes_scan": KubernetesScan,
     "kubernetes_discovery": KubernetesDiscovery,
+    "native": NativeScan,
 }
 HISTORIES = Path(__file__).parents[1] / "histories"
 
@@ -50,6 +53,9 @@ async def record(client: Client, name: str) -> None:
         case "completed" | "kubernetes_scan":
             script.fails["run compliance/1"] = [ReportMalformed("The report is not JSON.")]
             script.fails["merge compliance/2"] = [StagingLost("Staged rows are gone.")]
+        case "native":
+            script.fails["run native/1"] = [ReportMalformed("The report is no XML.")]
+            script.fails["merge native/2"] = [StagingLost("Staged rows are gone.")]
         case "failed":
             script.fails["run compliance/0"] = [CredentialsRejected("The key is unknown.")]
         case "waited":

@@ -38,6 +38,7 @@ from runtime.settings import Settings
 from worker import Registration, build_workers
 from workflows.cloud_scan import CloudScan
 from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
+from workflows.native_scan import NativeScan
 
 
 class ScriptedScan:
@@ -94,6 +95,11 @@ class ScriptedScan:
         await self._do("plan compliance")
         return _plan(TaskKind.COMPLIANCE, self.compliance)
 
+    @activity.defn
+    async def plan_native(self, request: ScanRequest) -> PhasePlan:
+        await self._do("plan native")
+        return _plan(TaskKind.NATIVE, self.compliance)
+
     async def _run(self, task: ShardTask) -> ShardReport:
         self.running.add(task.key)
         self.most_running = max(self.most_running, len(self.running))
@@ -113,6 +119,10 @@ class ScriptedScan:
 
     @activity.defn
     async def assess_shard(self, task: ShardTask) -> ShardReport:
+        return await self._run(task)
+
+    @activity.defn
+    async def run_tool(self, task: ShardTask) -> ShardReport:
         return await self._run(task)
 
     @activity.defn
@@ -154,7 +164,7 @@ async def working(
     """Workers with the product's own options that follow the script."""
     table = {
         task_queues.SCANS: Registration(
-            [CloudScan, KubernetesScan, KubernetesDiscovery],
+            [CloudScan, KubernetesScan, KubernetesDiscovery, NativeScan],
             [
                 script.begin_scan,
                 script.plan_discovery,
@@ -166,6 +176,7 @@ async def working(
         ),
         task_queues.DISCOVERY: Registration([], [script.discover_shard, script.list_kinds]),
         task_queues.COMPLIANCE: Registration([], [script.plan_compliance, script.assess_shard]),
+        task_queues.NATIVE: Registration([], [script.plan_native, script.run_tool]),
         task_queues.SYNC: Registration([], [script.merge_shards]),
     }
     async with AsyncExitStack() as workers:

@@ -18,8 +18,7 @@ import psutil
 
 from benchmarks.api import PORT, serving
 from benchmarks.api_findings import fill
-from benchmarks.import_file import most_memory
-from benchmarks.process_tree import Sampling
+from benchmarks.process_tree import Sampling, most_memory
 from contracts.vocabulary import ExportFormat
 from runtime.embedded.postgres import running_postgres
 

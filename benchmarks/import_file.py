@@ -23,7 +23,7 @@ from uuid import UUID, uuid4
 import httpx
 import psutil
 
-from benchmarks.process_tree import Sampling, Usage
+from benchmarks.process_tree import Sampling, Usage, most_memory
 from contracts.accounts import EnvironmentCredentials, NewAccount
 from contracts.keys import NewKey
 from contracts.scans import FindingCounts
@@ -95,13 +95,6 @@ async def array(size: int) -> AsyncIterator[bytes]:
         yield chunk
         await asyncio.sleep(0)
     yield b"]"
-
-
-def most_memory(pid: int) -> int:
-    """The most memory that a process ever held, as the kernel knows it: no look comes too late."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (line,) = [each for each in status.splitlines() if each.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024
 
 
 async def read_file(url: str, key: str, account_id: UUID, pid: int, size: int) -> Read:

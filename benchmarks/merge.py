@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +31,7 @@ import asyncpg
 
 from benchmarks import api_findings
 from benchmarks.api_findings import STAGED_AT_ONCE
+from benchmarks.process_tree import most_memory
 from contracts.observations import CoveredCheck, ObservedFinding
 from contracts.vocabulary import FindingStatus, Provider
 from runtime.embedded.postgres import binaries, running_postgres
@@ -189,7 +190,7 @@ async def main() -> None:
         figures = await {"ours": ours, "plain": plain}[kind](url, int(number), int(rows))
         for scan in figures:
             scan["wal_size"] = scan["wal"][1] - scan["wal"][0]
-        figures[0]["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        figures[0]["memory"] = most_memory(os.getpid())
         print(json.dumps(figures))
         return
     with tempfile.TemporaryDirectory(prefix="cloudsweep-merge-") as temporary:

@@ -126,3 +126,13 @@ def _pss(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def most_memory(pid: int) -> int:
+    """Bytes of the most memory that a process ever held, as the kernel knows it.
+
+    `ru_maxrss` would do for no child: on Linux it begins with the peak of its parent.
+    """
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [each for each in status.splitlines() if each.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +29,7 @@ import asyncpg
 import psutil
 
 from benchmarks import api_findings
+from benchmarks.process_tree import most_memory
 from contracts.vulnerabilities import AccountSync, SyncCounts, SyncPlanning
 from runtime.embedded.postgres import running_postgres
 from storage.database import Database
@@ -77,7 +78,7 @@ async def sync(url: str, full: bool) -> dict[str, Any]:
         "did": done.model_dump(),
         "wal": await connection.fetchval("SELECT pg_current_wal_insert_lsn()") - wal,
         "written": await connection.fetchval(WRITTEN) - written,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "memory": most_memory(os.getpid()),
     }
     await connection.close()
     return figures

@@ -18,6 +18,7 @@ from contracts.errors import (
     NotFound,
     ScannerCrashed,
     ScannerTimedOut,
+    ScopeInvalid,
     TargetInvalid,
     TargetUnreachable,
 )
@@ -34,7 +35,6 @@ from contracts.native import (
 from contracts.observations import CoveredCheck, ObservedFinding
 from contracts.scans import (
     Coverage,
-    NativeOptions,
     PhasePlan,
     Problem,
     ScanRequest,
@@ -66,39 +66,31 @@ class NativeScanActivities(StagedShards):
             scan = await scan_state.load_scan(session, request.scan_id)
             undone = await scan_state.undone_shards(session, scan.id, kind=TaskKind.NATIVE)
         if undone is None:
-            options = scan.native or NativeOptions(targets=[scan.id])
-            undone, notes, refused = [], list[str](), list[TargetInvalid | NotFound]()
-            for target_id in dict.fromkeys(options.targets):
-                try:
-                    pinned = await target_pinning.pin_target(
-                        self._database, self._settings, scan.team_id, target_id, at=_now()
-                    )
-                except (TargetInvalid, NotFound) as error:
-                    refused.append(error)
-                    notes.append(f"Not scanned: {error.message}")
-                    continue
-                planned = native_plan.plan(pinned, options.tools)
-                notes += planned.notes
-                undone += [
-                    scan_state.PlannedShard(
-                        kind=TaskKind.NATIVE,
-                        key=f"{part.tool}/{part.what}",
-                        title=f"{part.tool}: {part.what}",
-                        batch=0,
-                        plan={
-                            "tool": part.tool,
-                            "policy": options.policy,
-                            "network": part.network,
-                            "pinned": pinned.model_dump(mode="json"),
-                        },
-                    )
-                    for part in planned.parts
-                ]
-            if refused and not undone:
-                raise refused[0]
-            async with self._database.transaction() as session:
-                await scan_state.write_plan(session, scan.id, undone, notes=notes)
+            undone = await self._plan(scan)
         return phase_plan(undone)
+
+    async def _plan(self, scan: scan_state.ScanRecord) -> list[scan_state.PlannedShard]:
+        if scan.native is None:
+            raise ScopeInvalid("This scan names no targets.")
+        shards = list[scan_state.PlannedShard]()
+        notes, refused = list[str](), list[TargetInvalid | NotFound]()
+        for target_id in dict.fromkeys(scan.native.targets):
+            try:
+                pinned = await target_pinning.pin_target(
+                    self._database, self._settings, scan.team_id, target_id, at=_now()
+                )
+            except (TargetInvalid, NotFound) as error:
+                refused.append(error)
+                notes.append(f"Not scanned: {error.message}")
+                continue
+            planned = native_plan.plan(pinned, scan.native.tools)
+            notes += planned.notes
+            shards += [_shard(part, scan.native.policy, pinned) for part in planned.parts]
+        if refused and not shards:
+            raise refused[0]
+        async with self._database.transaction() as session:
+            await scan_state.write_plan(session, scan.id, shards, notes=notes)
+        return shards
 
     @activity.defn
     async def run_tool(self, task: ShardTask) -> ShardReport:
@@ -119,18 +111,14 @@ class NativeScanActivities(StagedShards):
             async with ShardProgress(self._database, task, total=100 * len(jobs)) as progress:
                 for number, job in enumerate(jobs):
                     async with aclosing(native_run.assess(*job)) as words:
-                        async for each in words:
-                            if isinstance(each, NativeFinding):
-                                said.find(each)
-                            elif isinstance(each, AssetCoverage):
-                                said.cover(each)
-                            elif isinstance(each, ToolProgress):
-                                progress.done = int(100 * number + each.percent)
+                        async for word in words:
+                            said.hear(word)
+                            if isinstance(word, ToolProgress):
+                                progress.done = int(100 * number + word.percent)
                                 await progress.write()
-                            elif isinstance(each, ToolReport):
-                                progress.done = 100 * (number + 1)
                             if len(said.findings) >= STAGED_AT_ONCE:
                                 progress.rows += await self._stage_said(where, said)
+                    progress.done = 100 * (number + 1)
                 progress.rows += await self._stage_said(where, said)
         except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
             raise as_application_error(error, final=last_try()) from None
@@ -148,10 +136,11 @@ class NativeScanActivities(StagedShards):
             return 0
         async with self._database.transaction() as session:
             await checks.add_checks(session, list(said.texts.values()))
-        observed = list(said.findings)
-        said.findings.clear()
         async with self._database.copying() as connection:
-            return await staging.stage_findings(connection, where, observed)
+            staged = await staging.stage_findings(connection, where, said.findings)
+        said.findings.clear()
+        said.texts.clear()
+        return staged
 
 
 class _Key(NamedTuple):
@@ -180,8 +169,14 @@ class _Said:
         port = self._pinned.port
         return asset if port is None or asset.endswith(f":{port}") else f"{asset}:{port}"
 
-    def find(self, finding: NativeFinding) -> None:
-        """One more finding; a name with several addresses may get one of each."""
+    def hear(self, word: ToolProgress | NativeFinding | AssetCoverage | ToolReport) -> None:
+        """One more word; a name with several addresses may get the same of each."""
+        if isinstance(word, NativeFinding):
+            self._find(word)
+        elif isinstance(word, AssetCoverage):
+            self._assets[self._region(word.asset)].append(word)
+
+    def _find(self, finding: NativeFinding) -> None:
         observed = ObservedFinding(
             check_id=finding.rule,
             service=finding.tool,
@@ -197,10 +192,6 @@ class _Said:
             self.seen.add(_key(observed))
             self.findings.append(observed)
             self.texts.setdefault(finding.rule, _text(finding))
-
-    def cover(self, asset: AssetCoverage) -> None:
-        """One word about an asset; a name with several addresses gets one for each."""
-        self._assets[self._region(asset.asset)].append(asset)
 
     @property
     def assessed(self) -> set[str]:
@@ -254,6 +245,21 @@ class _Said:
                 for region, said in wanting
             ],
         )
+
+
+def _shard(part: native_plan.Part, policy: str, pinned: PinnedTarget) -> scan_state.PlannedShard:
+    return scan_state.PlannedShard(
+        kind=TaskKind.NATIVE,
+        key=f"{part.tool}/{part.what}",
+        title=f"{part.tool}: {part.what}",
+        batch=0,
+        plan={
+            "tool": part.tool,
+            "policy": policy,
+            "network": part.network,
+            "pinned": pinned.model_dump(mode="json"),
+        },
+    )
 
 
 def _key(finding: ObservedFinding) -> _Key:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
@@ -21,6 +20,7 @@ from activities.admission_rules import ON_TIME
 from activities.progress import heartbeating
 from activities.run_admission import RunAdmissionActivities
 from activities.run_endings import YOUNG, RunEndActivities
+from activities.schedule_pages import PAGE, unfinished
 from contracts.runs import (
     JobSummary,
     ReconcileRequest,
@@ -39,7 +39,6 @@ from storage import job_runs, schedules, tracked_items
 from storage.database import Database
 from storage.tracked_items import Firing
 
-PAGE: Final = 500
 MISSED_AT_ONCE: Final = 1_000
 """Missed times of one schedule that one cycle records; the next cycle goes on."""
 STARTS_AT_ONCE: Final = 16
@@ -72,7 +71,7 @@ class ScheduleUpkeepActivities:
                 each.id: each
                 async for each in temporal_schedules.listed(self._client, installation)
             }
-            async for schedule in self._unfinished():
+            async for schedule in unfinished(self._database):
                 entry = held.pop(schedule.id, None)
                 did.update(await self._reconcile(schedule, entry, installation, request.full))
             for orphan in held:
@@ -130,24 +129,13 @@ class ScheduleUpkeepActivities:
             removed = await temporal_schedules.remove(self._client, schedule_id)
         return ["removed"] if removed else []
 
-    async def _unfinished(self) -> AsyncIterator[StoredSchedule]:
-        after: UUID | None = None
-        while True:
-            async with self._database.transaction() as session:
-                page = await schedules.unfinished_schedules(session, after=after, limit=PAGE)
-            for schedule in page:
-                yield schedule
-            if len(page) < PAGE:
-                return
-            after = page[-1].id
-
     @activity.defn
     async def record_missed_runs(self) -> JobSummary:
         """Give every time that passed without a run its record, with the reason."""
         missed = 0
         now = activity.info().started_time
         async with heartbeating():
-            async for schedule in self._unfinished():
+            async for schedule in unfinished(self._database):
                 if schedule.status is ScheduleStatus.ACTIVE:
                     missed += await self._record_missed(schedule, now)
         return JobSummary(counts={"missed": missed})

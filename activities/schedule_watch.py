@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
@@ -17,6 +16,7 @@ from activities.mending import Found, Mending
 from activities.progress import heartbeating
 from activities.run_endings import YOUNG
 from activities.scan_watch import SECOND_LOOK_SECONDS
+from activities.schedule_pages import unfinished
 from contracts.consistency import Fault, RepairKind
 from contracts.runs import JobSummary, RunRequest
 from contracts.schedules import StoredSchedule
@@ -32,8 +32,6 @@ RECONCILER_LATE: Final = timedelta(minutes=15)
 
 RECONCILER_LASTS: Final = timedelta(hours=1)
 """A run of it that has not ended in this time never will."""
-
-PAGE: Final = 500
 
 
 class _Differing(NamedTuple):
@@ -124,7 +122,7 @@ class ScheduleWatchActivities:
         held = {
             each.id: each async for each in temporal_schedules.listed(self._client, installation)
         }
-        async for schedule in self._unfinished():
+        async for schedule in unfinished(self._database):
             entry = held.pop(schedule.id, None)
             if schedule.updated_at > old or not temporal_schedules.looks_off(schedule, entry):
                 continue
@@ -135,17 +133,6 @@ class ScheduleWatchActivities:
             if schedule_of is None or schedule_of.updated_at < old:
                 found.unknown.add(orphan)
         return found
-
-    async def _unfinished(self) -> AsyncIterator[StoredSchedule]:
-        after: UUID | None = None
-        while True:
-            async with self._database.transaction() as session:
-                page = await schedules.unfinished_schedules(session, after=after, limit=PAGE)
-            for schedule in page:
-                yield schedule
-            if len(page) < PAGE:
-                return
-            after = page[-1].id
 
     async def _reconcile(self, reconciler: StoredSchedule) -> None:
         request = RunRequest(schedule_id=reconciler.id, trigger=RunTrigger.MANUAL, run_id=uuid4())

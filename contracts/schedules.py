@@ -19,7 +19,6 @@ CronText = Annotated[PlainText, Field(min_length=1, max_length=200)]
 Note = Annotated[PlainText, Field(max_length=500)]
 
 CLOUD_SCAN = "cloud_scan"
-NATIVE_SCAN = "native_scan"
 """The job that scans an account, as the catalogue names it."""
 
 

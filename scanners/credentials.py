@@ -24,6 +24,7 @@ from contracts.accounts import (
 from contracts.errors import CredentialsRejected
 from contracts.vocabulary import Provider
 from scanners.kubeconfig import files_of, read_access
+from scanners.secret_files import read_secret
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -193,19 +194,7 @@ def _kubernetes(
 
 def check_file(path: str) -> None:
     """Raises CredentialsRejected when a secret file cannot be read on this worker."""
-    try:
-        with open(path, "rb") as file:
-            file.read(1)
-    except FileNotFoundError:
-        raise CredentialsRejected(
-            f"The credentials file {path} does not exist on this worker.",
-            fix="Mount the file at this path on every worker, or name the right path.",
-        ) from None
-    except OSError as error:
-        raise CredentialsRejected(
-            f"The credentials file {path} cannot be read: {error.strerror}.",
-            fix="Let the user that runs the workers read this file.",
-        ) from None
+    read_secret(path, 1)
 
 
 def _azure_file(path: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from contracts.accounts import (
     KubeContextCredentials,
 )
 from contracts.errors import CredentialsRejected
+from scanners.secret_files import read_secret
 
 MOST_BYTES: Final = 4_000_000
 IN_CLUSTER: Final = "in-cluster"
@@ -206,19 +207,7 @@ def _read(path: str) -> tuple[str, dict[str, Any]]:
 
 
 def _bytes(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise CredentialsRejected(
-            f"The credentials file {path} does not exist on this worker.",
-            fix="Mount the file at this path on every worker, or name the right path.",
-        ) from None
-    except OSError as error:
-        raise CredentialsRejected(
-            f"The credentials file {path} cannot be read: {error.strerror}.",
-            fix="Let the user that runs the workers read this file.",
-        ) from None
+    content = read_secret(path, MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise CredentialsRejected(
             f"The credentials file {path} is larger than {MOST_BYTES // 1_000_000} MB.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,7 +15,8 @@ from contracts.targets import PinnedTarget
 from contracts.vocabulary import TargetKind
 from scanners.native import Adapter
 from scanners.native_adapters import ADAPTERS
-from scanners.native_tools import SUITABLE, TLS, is_installed
+from scanners.native_tools import SUITABLE, TLS
+from scanners.python_tools import where_is
 
 PARTS_BITS: Final = 4
 """A network is scanned in 2**4 parts: what is done when a worker dies is not scanned again."""
@@ -72,6 +74,11 @@ def plan(pinned: PinnedTarget, wanted: Sequence[str] | None) -> Plan:
         odd = [tool for tool in wanted if tool not in suitable]
         notes = [f"{tool} does not look at a {pinned.kind} such as {pinned.value}." for tool in odd]
     return Plan([part for tool in tools for part in _parts(tool, pinned)], notes)
+
+
+def is_installed(tool: NativeTool) -> bool:
+    """Whether this machine can run the tool."""
+    return shutil.which(where_is(ADAPTERS[tool].program)) is not None
 
 
 def _fits(tool: NativeTool, pinned: PinnedTarget) -> bool:

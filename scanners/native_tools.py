@@ -1,14 +1,11 @@
-"""Which native tools look at which targets, and which of them are installed here."""
+"""Which native tools look at which targets: names alone, so that the API loads no adapter."""
 
 from __future__ import annotations
 
-import shutil
 from typing import Final
 
 from contracts.native import NativeTool
 from contracts.vocabulary import TargetKind
-from scanners.native_adapters import ADAPTERS
-from scanners.python_tools import where_is
 
 TLS: Final = (NativeTool.TESTSSL, NativeTool.SSLYZE)
 
@@ -24,8 +21,3 @@ SUITABLE: Final[dict[TargetKind, tuple[NativeTool, ...]]] = {
 
 TOOLS: Final = tuple(dict.fromkeys(tool for tools in SUITABLE.values() for tool in tools))
 """Every tool that a scan of targets may name."""
-
-
-def is_installed(tool: NativeTool) -> bool:
-    """Whether this machine can run the tool."""
-    return shutil.which(where_is(ADAPTERS[tool].program)) is not None

@@ -54,6 +54,12 @@ async def create_account(
 async def native_account(session: AsyncSession, team_id: UUID, *, at: datetime) -> Account:
     """The account that a team's native scans run in, one after the other; made when first asked
     for."""
+    mine = select(AccountRow).where(
+        AccountRow.team_id == team_id, AccountRow.provider == Provider.NATIVE
+    )
+    row = await session.scalar(mine)
+    if row is not None:
+        return _shown(row)
     await session.execute(
         insert(AccountRow)
         .values(
@@ -68,11 +74,7 @@ async def native_account(session: AsyncSession, team_id: UUID, *, at: datetime) 
         )
         .on_conflict_do_nothing(index_elements=["team_id", "name"])
     )
-    row = await session.scalar(
-        select(AccountRow).where(
-            AccountRow.team_id == team_id, AccountRow.provider == Provider.NATIVE
-        )
-    )
+    row = await session.scalar(mine)
     if row is None:
         raise Conflict(
             f"An account of this team is named {NATIVE_NAME}, as that of native scans would be.",

@@ -11,7 +11,7 @@ from contracts.accounts import AccountRef
 from contracts.jobs import Job, JobScope, ScanJob
 from contracts.runs import ReconcileRequest
 from contracts.scans import NativeOptions, NewScan
-from contracts.schedules import CLOUD_SCAN, NATIVE_SCAN, IntervalTrigger, Timing
+from contracts.schedules import CLOUD_SCAN, IntervalTrigger, Timing
 from contracts.vocabulary import Provider, ScanKind
 from contracts.vulnerabilities import NewSync
 from runtime import task_queues
@@ -19,6 +19,7 @@ from runtime import task_queues
 RECONCILER: Final = "schedule_reconciler"
 RETENTION_CYCLE: Final = "retention_cycle"
 EXPIRY_SWEEP: Final = "expiry_sweep"
+NATIVE_SCAN: Final = "native_scan"
 KUBERNETES_DISCOVERY: Final = "kubernetes_discovery"
 SLA_CHECK: Final = "sla_check"
 VULNERABILITY_SYNC: Final = "vulnerability_sync"

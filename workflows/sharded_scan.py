@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import groupby
@@ -48,7 +49,7 @@ class Phase(NamedTuple):
     task_queue: str
 
 
-class ShardedScan:
+class ShardedScan(ABC):
     """History holds identifiers and counts; findings go straight to the store."""
 
     def __init__(self, request: ScanRequest) -> None:
@@ -61,9 +62,9 @@ class ShardedScan:
         self._running: dict[str, str] = {}
         self._merging = Merging(request.scan_id, lambda: bool(self._running))
 
+    @abstractmethod
     async def scan(self, request: ScanRequest) -> None:
         """Begin, plan, and run the phases of this kind of scan."""
-        raise NotImplementedError
 
     async def recorded(self, request: ScanRequest) -> ScanSummary:
         """Scan, and record how that ended, whatever happens."""

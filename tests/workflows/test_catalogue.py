@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 
 from activities import temporal_schedules
-from contracts.schedules import CLOUD_SCAN, NATIVE_SCAN
+from contracts.schedules import CLOUD_SCAN
 from runtime import task_queues
 from workflows.catalogue import (
     EXPIRY_SWEEP,
     JOBS,
     KUBERNETES_DISCOVERY,
+    NATIVE_SCAN,
     RECONCILER,
     WATCHDOG,
     load,

@@ -115,7 +115,7 @@ async def test_weak_tls_is_found_by_what_speaks_tls(
     script: Script, operator: httpx.AsyncClient, scope: Row, tmp_path: Path
 ) -> None:
     needs("testssl", "testssl.sh")
-    needs(where_is("sslyze"), "cloudsweep scanners install sslyze")
+    needs(where_is("sslyze"), "it: cloudsweep scanners install sslyze")
     with serving(tmp_path) as endpoints:
         weak = await add_target(operator, "host", f"{ADDRESS}:{endpoints.weak_tls}")
         done = await scan(

@@ -62,4 +62,4 @@ def sort(items: Iterable[Reported | ToolProgress | ToolReport]) -> Outcome:
 def needs(program: str, package: str) -> None:
     """Skip, by name, what needs a program that `make test` could not install here."""
     if shutil.which(program) is None:
-        pytest.skip(f"{program} is not on this machine; install the Debian package {package}")
+        pytest.skip(f"{program} is not on this machine; install {package}")

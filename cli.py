@@ -19,6 +19,7 @@ from commands import (
     jobs,
     keys,
     mute_rules,
+    policies,
     retention,
     runs,
     scanners,
@@ -50,6 +51,7 @@ app.command("demo")(stack.demo)
 app.add_typer(accounts.app, name="account")
 app.add_typer(targets.app, name="target")
 app.add_typer(scopes.app, name="scope")
+app.add_typer(policies.app, name="policy")
 app.add_typer(scans.app, name="scan")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(jobs.app, name="job")

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from temporalio import activity
 
@@ -29,6 +29,7 @@ from contracts.native import (
     AssetOutcome,
     NativeFinding,
     NativeTool,
+    ScanPolicy,
     ToolProgress,
     ToolReport,
 )
@@ -44,7 +45,7 @@ from contracts.scans import (
 from contracts.targets import PinnedTarget
 from contracts.vocabulary import ErrorClass, FindingStatus, Provider, TaskKind
 from scanners import native_plan, native_run
-from storage import checks, coverage, scan_state
+from storage import checks, coverage, scan_policies, scan_state
 from storage.merge import staging
 
 STAGED_AT_ONCE: Final = 2_000
@@ -72,6 +73,8 @@ class NativeScanActivities(StagedShards):
     async def _plan(self, scan: scan_state.ScanRecord) -> list[scan_state.PlannedShard]:
         if scan.native is None:
             raise ScopeInvalid("This scan names no targets.")
+        async with self._database.transaction() as session:
+            policy = await scan_policies.load_policy(session, scan.team_id, scan.native.policy)
         shards = list[scan_state.PlannedShard]()
         notes, refused = list[str](), list[TargetInvalid | NotFound]()
         for target_id in dict.fromkeys(scan.native.targets):
@@ -85,7 +88,7 @@ class NativeScanActivities(StagedShards):
                 continue
             planned = native_plan.plan(pinned, scan.native.tools)
             notes += planned.notes
-            shards += [_shard(part, scan.native.policy, pinned) for part in planned.parts]
+            shards += [_shard(part, policy, pinned) for part in planned.parts]
         if refused and not shards:
             raise refused[0]
         async with self._database.transaction() as session:
@@ -104,7 +107,7 @@ class NativeScanActivities(StagedShards):
             at=_now(),
         )
         jobs = native_plan.jobs(
-            tool, pinned, POLICIES[shard.plan["policy"]], network=shard.plan["network"]
+            tool, pinned, _planned_policy(shard.plan["policy"]), network=shard.plan["network"]
         )
         said = _Said(pinned)
         try:
@@ -247,7 +250,14 @@ class _Said:
         )
 
 
-def _shard(part: native_plan.Part, policy: str, pinned: PinnedTarget) -> scan_state.PlannedShard:
+def _planned_policy(planned: Any) -> ScanPolicy:
+    """The policy as it was when the scan was planned: what changes later is for later scans."""
+    return POLICIES[planned] if isinstance(planned, str) else ScanPolicy.model_validate(planned)
+
+
+def _shard(
+    part: native_plan.Part, policy: ScanPolicy, pinned: PinnedTarget
+) -> scan_state.PlannedShard:
     return scan_state.PlannedShard(
         kind=TaskKind.NATIVE,
         key=f"{part.tool}/{part.what}",
@@ -255,7 +265,7 @@ def _shard(part: native_plan.Part, policy: str, pinned: PinnedTarget) -> scan_st
         batch=0,
         plan={
             "tool": part.tool,
-            "policy": policy,
+            "policy": policy.model_dump(mode="json"),
             "network": part.network,
             "pinned": pinned.model_dump(mode="json"),
         },

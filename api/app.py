@@ -28,6 +28,7 @@ from api.routes import (
     retention,
     runs,
     scan_events,
+    scan_policies,
     scanners,
     scans,
     schedules,
@@ -70,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (
         *(imports, schedules, jobs, runs, tracked_items),
         *(findings, vulnerabilities, mute_rules, sla, retention),
-        *(targets, scopes, scanners, resources, checks, keys),
+        *(targets, scopes, scan_policies, scanners, resources, checks, keys),
     ):
         app.include_router(module.router)
     for module in (health, metrics):

@@ -280,6 +280,13 @@ TARGETS: Final[dict[str, Example]] = {
     "cluster": {"summary": "A cluster", "value": {"kind": "cluster", "value": "production"}},
 }
 
+SCAN_POLICIES: Final[dict[str, Example]] = {
+    "night": {
+        "summary": "Slowly, and only the ports of the web",
+        "value": {"timing": 2, "rate": 20, "parallelism": 1, "ports": "80,443,8000-8100"},
+    },
+}
+
 SCOPES: Final[dict[str, Example]] = {
     "perimeter": {
         "summary": "A domain with all below it, and the networks behind it, for some years",

@@ -11,10 +11,9 @@ from api import scan_control
 from api.problems import Refusal
 from api.state import Services
 from api.wording import FieldMessage
-from contracts.native import POLICIES
 from contracts.scans import NativeOptions, Scan, ScanTrigger
 from scanners.native_tools import TOOLS
-from storage import accounts, scans, targets
+from storage import accounts, scan_policies, scans, targets
 
 
 async def start(
@@ -47,8 +46,9 @@ async def option_errors(
         for number, tool in enumerate(asked.tools or ())
         if tool not in TOOLS
     ]
-    if asked.policy not in POLICIES:
+    policies = await scan_policies.all_policies(session, team_id)
+    if asked.policy not in policies:
         errors.append(
-            ("policy", f"There is no policy `{asked.policy}`. Use {', '.join(POLICIES)}.")
+            ("policy", f"There is no policy `{asked.policy}`. Use {', '.join(policies)}.")
         )
     return errors

@@ -95,7 +95,7 @@ def native(
     tool: Annotated[
         list[str] | None, typer.Option(help="Only this tool; `scanners list` shows them.")
     ] = None,
-    policy: Annotated[str, typer.Option(help="How hard: gentle, normal, fast.")] = "normal",
+    policy: Annotated[str, typer.Option(help="How hard: see `cloudsweep policy list`.")] = "normal",
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key gives the same scan.")
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -101,12 +102,14 @@ USUAL_PORTS: Final = (
 )
 
 
-class ScanPolicy(Contract):
-    """How hard a scan may work; a team's own lies within the same bounds. No tool's flags."""
+PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+
+
+class PolicyLimits(Contract):
+    """How hard a scan may work, within bounds that hold for every team. No tool's flags."""
 
     model_config = ConfigDict(strict=True)
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")
     timing: int = Field(3, ge=2, le=4, description="nmap's own pace: 2 polite to 4 aggressive.")
     rate: int = Field(300, ge=1, le=2_000, description="Packets or requests a second.")
     parallelism: int = Field(8, ge=1, le=50, description="Hosts or requests at a time.")
@@ -117,6 +120,21 @@ class ScanPolicy(Contract):
     output_limit_mb: int = Field(64, ge=1, le=256, description="Its report, and each other file.")
     process_limit: int = Field(200, ge=8, le=1_000)
     nice: int = Field(5, ge=0, le=19)
+
+
+class ScanPolicy(PolicyLimits):
+    """Limits by name: one of those that every team has, or a team's own."""
+
+    name: PolicyName
+
+
+class ShownScanPolicy(ScanPolicy):
+    """A policy as the API shows it; nobody changed what is built in."""
+
+    builtin: bool
+    changed_by: str | None = Field(None, description="The key that set it last.")
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 GENTLE: Final = ScanPolicy(

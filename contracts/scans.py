@@ -47,7 +47,9 @@ class NativeOptions(Contract):
     tools: Annotated[list[ScopeName], Field(min_length=1, max_length=20)] | None = Field(
         default=None, description="Left out: every tool that suits the target and is installed."
     )
-    policy: Annotated[ScopeName, Field(description="How hard: gentle, normal, fast.")] = "normal"
+    policy: Annotated[
+        ScopeName, Field(description="How hard: gentle, normal, fast, or one of the team's own.")
+    ] = "normal"
 
 
 class ScanTrigger(Contract):

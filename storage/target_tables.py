@@ -1,4 +1,4 @@
-"""The tables of native scans' targets and of the scopes that allow them."""
+"""The tables of native scans: targets, the scopes that allow them, and how hard they may work."""
 
 from __future__ import annotations
 
@@ -49,5 +49,18 @@ class ScopeRow(Base):
     note: Mapped[str]
     valid_until: Mapped[datetime | None]
     created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class ScanPolicyRow(Base):
+    """How hard native scans may work: a team's own, beside those that are built in."""
+
+    __tablename__ = "scan_policy"
+
+    team_id: Mapped[UUID] = mapped_column(ForeignKey("team.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    limits: Mapped[dict[str, Any]]
+    changed_by: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

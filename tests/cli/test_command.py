@@ -15,7 +15,7 @@ from tests.cli.conftest import Command, run
 from tests.support.ports import free_ports
 
 GROUPS = ["account", "scan", "schedule", "job", "run", "item", "finding", "resource", "check",
-          "key", "scanners", "target", "scope"]  # fmt: skip
+          "key", "scanners", "target", "scope", "policy"]  # fmt: skip
 PROMISED = {
     "account": {"add", "list", "check"},
     "scan": {"start", "native", "list", "show", "cancel", "pause", "resume", "watch", "tasks"},
@@ -31,6 +31,7 @@ PROMISED = {
     "scanners": {"list", "install"},
     "target": {"add", "list", "show", "check", "enable", "disable", "remove"},
     "scope": {"add", "list", "show", "change", "end", "remove"},
+    "policy": {"list", "show", "set", "remove"},
 }  # fmt: skip
 
 

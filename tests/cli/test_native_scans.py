@@ -66,5 +66,22 @@ async def test_unknown_names_are_refused_with_what_there_is(in_process: InProces
     assert "There is no tool `nmapp`. There are: nmap, testssl" in tool.err
     policy = await in_process(f"scan native {ADDRESS} --policy brutal")
     assert policy.code == 2
-    assert "There is no policy `brutal`. Use gentle, normal, fast." in policy.err
+    assert "There is no policy `brutal`. Use fast, gentle, normal." in policy.err
     assert (await in_process("scan list --json")).json["items"] == []
+
+
+async def test_a_policy_of_the_team_is_set_shown_changed_and_removed(in_process: InProcess) -> None:
+    made = await in_process("policy set night --like gentle --rate 20 --ports 80,443")
+    assert made.code == 0, made.err
+    assert "20 packets or requests a second" in made.out
+    changed = (await in_process("policy set night --timing 3 --json")).json
+    assert (changed["timing"], changed["rate"], changed["nice"]) == (3, 20, 10)  # nice: as gentle
+    listed = (await in_process("policy list")).out
+    assert all(name in listed for name in ("fast", "gentle", "night", "normal", "built in"))
+    assert "80,443" in (await in_process("policy show night")).out
+    wrong = await in_process("policy set night --rate 9000")
+    assert (wrong.code, "rate" in wrong.err) == (2, True)
+    assert (await in_process("policy set night")).code == 2
+    assert "built in" in (await in_process("policy set fast --rate 1")).err
+    assert "Removed night." in (await in_process("policy remove night --yes")).out
+    assert (await in_process("policy show night")).code != 0

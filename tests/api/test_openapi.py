@@ -74,7 +74,7 @@ async def test_every_call_says_what_it_does_and_how_it_fails(app: FastAPI) -> No
             continue
         assert f"Role: **{operation['security'][0]['key'][0]}**" in operation["description"], where
         assert {"401", "403", "422", "503"} <= set(operation["responses"]), where
-        if "{" in path:
+        if "{" in path and method != "put":  # which makes what is not there
             assert "404" in operation["responses"], where
         for status, response in operation["responses"].items():
             if int(status) >= 400:

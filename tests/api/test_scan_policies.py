@@ -112,7 +112,7 @@ async def test_a_policy_that_a_schedule_names_is_not_deleted(
     refused = await admin.delete("scan-policies/night")
     assert (refused.status_code, "nightly" in refused.json()["detail"]) == (409, True)
     assert (await admin.get("scan-policies/night")).status_code == 200
-    assert (await operator.delete(f"schedules/{made.json()['id']}")).status_code == 204
+    assert (await admin.delete(f"schedules/{made.json()['id']}")).status_code == 204
     assert (await admin.delete("scan-policies/night")).status_code == 204
 
 

@@ -124,10 +124,13 @@ async def test_migrations_go_down_and_up_again(database_url: str) -> None:
 async def test_an_older_postgresql_is_refused_with_the_fix(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    connection = await asyncpg.connect(database_url)
+    before = await connection.fetchval(
+        "UPDATE alembic_version SET version_num = '0009' RETURNING *"
+    )
     monkeypatch.setattr(bootstrap, "OLDEST", 990_000)
     with pytest.raises(PermanentError, match="too old") as refused:
         await bootstrap.migrate(database_url)
     assert "PostgreSQL 18 or later" in (refused.value.fix or "")
-    connection = await asyncpg.connect(database_url)
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0009"
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == before
     await connection.close()

@@ -27,6 +27,7 @@ from contracts.native import (
     POLICIES,
     AssetCoverage,
     AssetOutcome,
+    Checkpoint,
     NativeFinding,
     NativeTool,
     ScanPolicy,
@@ -45,7 +46,7 @@ from contracts.scans import (
 from contracts.targets import PinnedTarget
 from contracts.vocabulary import ErrorClass, FindingStatus, Provider, TaskKind
 from scanners import native_plan, native_run
-from storage import checks, coverage, scan_policies, scan_state
+from storage import checks, coverage, scan_checkpoints, scan_policies, scan_state
 from storage.merge import staging
 
 STAGED_AT_ONCE: Final = 2_000
@@ -88,7 +89,7 @@ class NativeScanActivities(StagedShards):
                 continue
             planned = native_plan.plan(pinned, scan.native.tools)
             notes += planned.notes
-            shards += [_shard(part, policy, pinned) for part in planned.parts]
+            shards += [_shard(tool, policy, pinned) for tool in planned.tools]
         if refused and not shards:
             raise refused[0]
         async with self._database.transaction() as session:
@@ -106,17 +107,19 @@ class NativeScanActivities(StagedShards):
             PinnedTarget.model_validate(shard.plan["pinned"]),
             at=_now(),
         )
-        jobs = native_plan.jobs(
-            tool, pinned, _planned_policy(shard.plan["policy"]), network=shard.plan["network"]
-        )
+        jobs = native_plan.jobs(tool, pinned, _planned_policy(shard.plan["policy"]))
+        begun = await self._begun(task)
         said = _Said(pinned)
         try:
             async with ShardProgress(self._database, task, total=100 * len(jobs)) as progress:
                 for number, job in enumerate(jobs):
-                    async with aclosing(native_run.assess(*job)) as words:
+                    run = native_run.assess(*job, begun=begun.get(number))
+                    async with aclosing(run) as words:
                         async for word in words:
                             said.hear(word)
-                            if isinstance(word, ToolProgress):
+                            if isinstance(word, Checkpoint):
+                                await self._keep(task, number, word)
+                            elif isinstance(word, ToolProgress):
                                 progress.done = int(100 * number + word.percent)
                                 await progress.write()
                             if len(said.findings) >= STAGED_AT_ONCE:
@@ -124,6 +127,7 @@ class NativeScanActivities(StagedShards):
                     progress.done = 100 * (number + 1)
                 progress.rows += await self._stage_said(where, said)
         except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
+            await self._forget(task)  # it may be what it went on from
             raise as_application_error(error, final=last_try()) from None
         async with self._database.transaction() as session:
             known = await coverage.live_findings(
@@ -132,7 +136,22 @@ class NativeScanActivities(StagedShards):
         async with self._database.copying() as connection:
             progress.rows += await staging.stage_findings(connection, where, said.kept(known))
             covered = await staging.stage_coverage(connection, where, said.complete(known))
+        await self._forget(task)
         return await self._report(task, said.coverage(tool), progress.rows, covered)
+
+    async def _begun(self, task: ShardTask) -> dict[int, bytes]:
+        async with self._database.transaction() as session:
+            return await scan_checkpoints.load(session, task.scan_id, task.key, at=_now())
+
+    async def _keep(self, task: ShardTask, run: int, done: Checkpoint) -> None:
+        async with self._database.transaction() as session:
+            await scan_checkpoints.save(
+                session, task.scan_id, task.key, run=run, report=done.report, at=_now()
+            )
+
+    async def _forget(self, task: ShardTask) -> None:
+        async with self._database.transaction() as session:
+            await scan_checkpoints.forget(session, task.scan_id, task.key)
 
     async def _stage_said(self, where: staging.StagingTarget, said: _Said) -> int:
         if not said.findings:
@@ -172,7 +191,9 @@ class _Said:
         port = self._pinned.port
         return asset if port is None or asset.endswith(f":{port}") else f"{asset}:{port}"
 
-    def hear(self, word: ToolProgress | NativeFinding | AssetCoverage | ToolReport) -> None:
+    def hear(
+        self, word: ToolProgress | Checkpoint | NativeFinding | AssetCoverage | ToolReport
+    ) -> None:
         """One more word; a name with several addresses may get the same of each."""
         if isinstance(word, NativeFinding):
             self._find(word)
@@ -255,18 +276,15 @@ def _planned_policy(planned: Any) -> ScanPolicy:
     return POLICIES[planned] if isinstance(planned, str) else ScanPolicy.model_validate(planned)
 
 
-def _shard(
-    part: native_plan.Part, policy: ScanPolicy, pinned: PinnedTarget
-) -> scan_state.PlannedShard:
+def _shard(tool: NativeTool, policy: ScanPolicy, pinned: PinnedTarget) -> scan_state.PlannedShard:
     return scan_state.PlannedShard(
         kind=TaskKind.NATIVE,
-        key=f"{part.tool}/{part.what}",
-        title=f"{part.tool}: {part.what}",
+        key=f"{tool}/{pinned.value}",
+        title=f"{tool}: {pinned.value}",
         batch=0,
         plan={
-            "tool": part.tool,
+            "tool": tool,
             "policy": policy.model_dump(mode="json"),
-            "network": part.network,
             "pinned": pinned.model_dump(mode="json"),
         },
     )

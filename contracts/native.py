@@ -236,6 +236,12 @@ class ScannerState(StrEnum):
     NOT_CONFIGURED = "not_configured"
 
 
+class Checkpoint(NamedTuple):
+    """What is done of a run that goes on: another run can go on from there."""
+
+    report: bytes
+
+
 class ScannerInfo(Contract):
     """A scanner that Cloudsweep knows, and whether this machine has it."""
 

@@ -33,6 +33,10 @@ def _tells_no_progress(line: str) -> ToolProgress | None:
     return None
 
 
+def _is_done_at_the_end(report: Path) -> bytes | None:
+    return None
+
+
 def _prepares_nothing(target: object, policy: ScanPolicy, workdir: Path) -> None:
     return None
 
@@ -58,6 +62,11 @@ class Adapter(Generic[TargetT]):
     prepare: Callable[[TargetT, ScanPolicy, Path], None] = _prepares_nothing
     keeps_partial: bool = False
     """Whether what it had found is in the report when it is stopped."""
+    checkpoint: Callable[[Path], bytes | None] = _is_done_at_the_end
+    """What of a report that still grows another run can go on from."""
+    resume: Callable[[Path, TargetT, ScanPolicy, Path], list[str]] | None = None
+    """The command that goes on from such a report, which lies there; ScopeInvalid if it is not of
+    this target and policy."""
     output: str | None = None
     """The file that its standard output goes to: the report, for some tools."""
     needs_network: bool = True

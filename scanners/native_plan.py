@@ -6,6 +6,7 @@ import ipaddress
 import re
 import shutil
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -18,8 +19,10 @@ from scanners.native_adapters import ADAPTERS
 from scanners.native_tools import SUITABLE, TLS
 from scanners.python_tools import where_is
 
-PARTS_BITS: Final = 4
-"""A network is scanned in 2**4 parts: what is done when a worker dies is not scanned again."""
+HOSTS_IN_THE_TIME: Final = 16
+"""Hosts of a network that one time limit is meant for; more have so many times as long."""
+LONGEST: Final = 12_600
+"""Seconds of a network's scan, unless the policy says more: a shard has four hours."""
 
 TLS_PORTS: Final = frozenset({443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 8443, 9443})
 """Where a tool that speaks only TLS is used without being named."""
@@ -38,18 +41,10 @@ _PARTS: Final = re.compile(r"[:/]")
 _PORT: Final = re.compile(r"/(?:tcp|udp|sctp)/(\d+)")
 
 
-class Part(NamedTuple):
-    """One tool on a target, or on a part of its network."""
-
-    tool: NativeTool
-    what: str
-    network: str | None = None
-
-
 class Plan(NamedTuple):
-    """The parts of a target's scan, and what a reader should know."""
+    """The tools that look at a target, and what a reader should know."""
 
-    parts: list[Part]
+    tools: list[NativeTool]
     notes: list[str]
 
 
@@ -73,7 +68,7 @@ def plan(pinned: PinnedTarget, wanted: Sequence[str] | None) -> Plan:
         tools = [tool for tool in suitable if tool in wanted]
         odd = [tool for tool in wanted if tool not in suitable]
         notes = [f"{tool} does not look at a {pinned.kind} such as {pinned.value}." for tool in odd]
-    return Plan([part for tool in tools for part in _parts(tool, pinned)], notes)
+    return Plan(tools, notes)
 
 
 def is_installed(tool: NativeTool) -> bool:
@@ -89,17 +84,7 @@ def _fits(tool: NativeTool, pinned: PinnedTarget) -> bool:
     return pinned.port in TLS_PORTS
 
 
-def _parts(tool: NativeTool, pinned: PinnedTarget) -> list[Part]:
-    if pinned.kind is not TargetKind.CIDR:
-        return [Part(tool, pinned.value)]
-    network = ipaddress.ip_network(pinned.addresses[0])
-    bits = min(PARTS_BITS, network.max_prefixlen - network.prefixlen)
-    return [Part(tool, str(each), str(each)) for each in network.subnets(prefixlen_diff=bits)]
-
-
-def jobs(
-    tool: NativeTool, pinned: PinnedTarget, policy: ScanPolicy, *, network: str | None
-) -> list[Job]:
+def jobs(tool: NativeTool, pinned: PinnedTarget, policy: ScanPolicy) -> list[Job]:
     """One run of the tool for each address of the target, which was checked just now."""
     adapter = ADAPTERS[tool]
     if pinned.path is not None:
@@ -109,10 +94,15 @@ def jobs(
     if pinned.closed_ports and pinned.port is None:
         open_ports = _without(policy.ports, frozenset(pinned.closed_ports))
         policy = policy.model_copy(update={"ports": open_ports})
-    return [
-        Job(adapter, _endpoint(tool, pinned, address), policy)
-        for address in ([network] if network else pinned.addresses)
-    ]
+    if pinned.kind is TargetKind.CIDR:
+        policy = _with_time_for(ipaddress.ip_network(pinned.addresses[0]).num_addresses, policy)
+    return [Job(adapter, _endpoint(tool, pinned, each), policy) for each in pinned.addresses]
+
+
+def _with_time_for(hosts: int, policy: ScanPolicy) -> ScanPolicy:
+    seconds = policy.time_limit_seconds
+    longer = min(LONGEST, seconds * ceil(hosts / HOSTS_IN_THE_TIME))
+    return policy.model_copy(update={"time_limit_seconds": max(seconds, longer)})
 
 
 def _endpoint(tool: NativeTool, pinned: PinnedTarget, address: str) -> Endpoint:

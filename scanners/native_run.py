@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from typing import TypeVar
 
-from contracts.errors import ReportMalformed, ScannerCrashed, ScannerTimedOut
+from contracts.errors import ReportMalformed, ScannerCrashed, ScannerTimedOut, ScopeInvalid
 from contracts.native import (
     AssetCoverage,
     AssetOutcome,
+    Checkpoint,
     NativeFinding,
     ScanPolicy,
     ToolProgress,
@@ -25,22 +27,29 @@ TargetT = TypeVar("TargetT")
 
 
 async def assess(
-    adapter: Adapter[TargetT], target: TargetT, policy: ScanPolicy
-) -> AsyncGenerator[ToolProgress | NativeFinding | AssetCoverage | ToolReport, None]:
+    adapter: Adapter[TargetT],
+    target: TargetT,
+    policy: ScanPolicy,
+    *,
+    begun: bytes | None = None,
+) -> AsyncGenerator[ToolProgress | Checkpoint | NativeFinding | AssetCoverage | ToolReport, None]:
     """Progress while the tool runs, then findings and coverage, and one ToolReport at the end.
 
-    An identity comes once.
+    An identity comes once. What a run that was killed had `begun`, its last Checkpoint, is not
+    done again and is part of the report.
 
     A tool that is stopped for its time limit may have kept what it found: then that comes, and
     nothing counts as wholly assessed. No process is left once the generator is closed or has
     raised. Raises ScannerMissing, ScannerCrashed, ScannerTimedOut or ReportMalformed.
     """
     with private_directory() as directory:
+        report = directory / adapter.report
         await asyncio.to_thread(adapter.prepare, target, policy, directory)
-        command = adapter.command(target, policy, directory)
+        command = _command(adapter, target, policy, directory, begun)
         command[0] = where_is(adapter.program)
         ended: Ended | None = None
         weakness: str | None = None
+        kept = len(begun or b"")
         try:
             words = caged(
                 adapter.tool.value,
@@ -54,17 +63,22 @@ async def assess(
                 async for each in said:
                     if isinstance(each, Ended):
                         ended, weakness = each, adapter.failure(each.exit_code)
-                    elif progress := adapter.progress(each.line):
+                        continue
+                    if progress := adapter.progress(each.line):
                         yield progress
+                    done = adapter.checkpoint(report)
+                    if done and len(done) > kept:
+                        kept = len(done)
+                        yield Checkpoint(done)
         except ScannerTimedOut as late:
-            if not (adapter.keeps_partial and (directory / adapter.report).exists()):
+            if not (adapter.keeps_partial and report.exists()):
                 raise
             weakness = late.message
-        if ended and not (directory / adapter.report).exists():
+        if ended and not report.exists():
             raise _no_report(adapter, ended, weakness)
         known, coverage = set[tuple[str, ...]](), list[AssetCoverage]()
         try:
-            for number, item in enumerate(adapter.parse(directory / adapter.report, target)):
+            for number, item in enumerate(adapter.parse(report, target)):
                 if isinstance(item, AssetCoverage):
                     item = _weakened(item, weakness)
                     coverage.append(item)
@@ -81,6 +95,23 @@ async def assess(
             raise
         code = ended.exit_code if ended else None
         yield ToolReport(adapter.tool, code, len(known), tuple(coverage))
+
+
+def _command(
+    adapter: Adapter[TargetT],
+    target: TargetT,
+    policy: ScanPolicy,
+    directory: Path,
+    begun: bytes | None,
+) -> list[str]:
+    if begun is not None and adapter.resume is not None:
+        report = directory / adapter.report
+        report.write_bytes(begun)
+        try:
+            return adapter.resume(report, target, policy, directory)
+        except ScopeInvalid:  # of another policy, or of ports that are closed to it now
+            report.unlink()
+    return adapter.command(target, policy, directory)
 
 
 def _weakened(coverage: AssetCoverage, weakness: str | None) -> AssetCoverage:

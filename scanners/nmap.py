@@ -55,6 +55,8 @@ _DEPTH: Final = 30
 _ROOT: Final = "nmaprun"
 _PORTS: Final = re.compile(r"\d{1,5}(?:-\d{1,5})?(?:,\d{1,5}(?:-\d{1,5})?)*")
 _NO_PORTS: Final = "0"
+_HOST_END: Final = b"</host>\n"
+_CHECKPOINT_BYTES: Final = 8_000_000
 _PROGRESS: Final = re.compile(r"^(?P<phase>[A-Za-z ]{1,40}) Timing: About (?P<percent>\d+\.\d+)%")
 
 
@@ -100,6 +102,19 @@ def _network(target: Endpoint) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     except ValueError:
         pass
     raise ScopeInvalid(f"{target.address[:100]!a} is no network that can be scanned.")
+
+
+def checkpoint(report: Path) -> bytes | None:
+    """The report up to the last host that is done; None without one, or if it is too long."""
+    try:
+        with report.open("rb") as file:
+            said = file.read(_CHECKPOINT_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    end = said.rfind(_HOST_END)
+    if end < 0 or len(said) > _CHECKPOINT_BYTES:
+        return None
+    return said[: end + len(_HOST_END)]
 
 
 def resume(report: Path, target: Endpoint, policy: ScanPolicy, workdir: Path) -> list[str]:
@@ -359,4 +374,6 @@ ADAPTER: Final = Adapter[Endpoint](
     failure=failure,
     progress=progress,
     keeps_partial=True,
+    checkpoint=checkpoint,
+    resume=resume,
 )

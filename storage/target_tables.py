@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -64,3 +64,20 @@ class ScanPolicyRow(Base):
     changed_by: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class ScanCheckpointRow(Base):
+    """What a tool has done of a shard that still runs, as its own report tells it, compressed."""
+
+    __tablename__ = "scan_checkpoint"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["scan_id", "key"], ["scan_task.scan_id", "scan_task.key"], ondelete="CASCADE"
+        ),
+    )
+
+    scan_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    run: Mapped[int]
+    report: Mapped[bytes]
+    at: Mapped[datetime]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ReportMalformed, ScopeInvalid
-from contracts.native import GENTLE, NORMAL, AssetOutcome, Endpoint, ScanPolicy
+from contracts.native import GENTLE, NORMAL, AssetOutcome, Checkpoint, Endpoint, ScanPolicy
 from contracts.vocabulary import Severity
 from scanners import nmap
+from scanners.native_run import assess
 from scanners.process import private_directory
 from scanners.sandbox import Ended, caged
 from tests.support.endpoints import ADDRESS, Endpoints
@@ -144,6 +145,31 @@ async def test_a_scan_that_was_stopped_keeps_the_hosts_that_were_done_and_goes_o
             assert [each.exit_code async for each in said if isinstance(each, Ended)] == [0]
         whole = sort(nmap.parse(report, network))
     assert whole.outcomes() == {f"127.0.0.{number}": AssetOutcome.ASSESSED for number in range(4)}
+
+
+@pytest.mark.usefixtures("real_nmap")
+async def test_what_was_begun_is_gone_on_from_only_if_it_is_of_this_target_and_policy() -> None:
+    network = Endpoint("127.0.0.0/30", "127.0.0.0/30")
+    policy = ScanPolicy(name="slow", timing=2, rate=20, parallelism=1, checks="quick", ports="1-5")
+    async with aclosing(assess(nmap.ADAPTER, network, policy)) as words:
+        begun = await anext(word.report async for word in words if isinstance(word, Checkpoint))
+    begun = begun.replace(b"<ports>", b"<ports>" + OPEN.encode(), 1)  # nobody would find that again
+    every = {f"127.0.0.{number}": AssetOutcome.ASSESSED for number in range(4)}
+    for ports, found in (("1-5", ["22"]), ("1-6", [])):
+        limits = policy.model_copy(update={"ports": ports})
+        outcome = sort([each async for each in assess(nmap.ADAPTER, network, limits, begun=begun)])
+        assert outcome.outcomes() == every
+        assert [each.identity[-1] for each in outcome.findings] == found
+
+
+def test_a_checkpoint_ends_with_the_last_host_that_is_done(tmp_path: Path) -> None:
+    report = tmp_path / nmap.REPORT
+    assert nmap.checkpoint(report) is None
+    whole = document(host(OPEN) + "\n" + host(OPEN))
+    report.write_text(whole)
+    assert nmap.checkpoint(report) == whole[: whole.index("</host>") + 8].encode()
+    report.write_text(whole.replace("</host>", ""))
+    assert nmap.checkpoint(report) is None
 
 
 @pytest.mark.usefixtures("real_nmap")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -14,11 +15,20 @@ from temporalio.client import Client
 
 from activities import engine_starts
 from contracts.findings import FindingFilter
+from contracts.native import PolicyLimits
 from contracts.scans import NativeOptions, ScanTask, ScanTrigger
 from contracts.targets import NewScope, NewTarget, ScopeEntry
 from contracts.vocabulary import ScanStatus, ScopeKind, TargetKind, TaskStatus
 from runtime import task_queues
-from storage import findings, keys, scans, target_scopes, targets
+from storage import (
+    findings,
+    keys,
+    scan_checkpoints,
+    scan_policies,
+    scans,
+    target_scopes,
+    targets,
+)
 from storage.database import Database
 from tests.support.namespaces import new_namespace
 from tests.support.native import needs
@@ -28,6 +38,7 @@ from tests.support.worker_process import worker_process
 
 PROMPT = [f"127.0.0.{number}" for number in (2, 3, 4)]
 SLOW = [f"127.0.0.{number}" for number in (5, 6, 7)]
+NETWORK = "127.0.0.0/29"
 QUEUES = (task_queues.SCANS, task_queues.NATIVE, task_queues.SYNC)
 
 
@@ -36,6 +47,7 @@ class Hosts:
 
     def __init__(self) -> None:
         self.let_go = asyncio.Event()
+        self.connections = Counter[str]()
         (self.port,) = free_ports(1)
 
     @asynccontextmanager
@@ -54,6 +66,7 @@ class Hosts:
         await self._at_once(reader, writer)
 
     async def _at_once(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections[writer.get_extra_info("sockname")[0]] += 1
         writer.close()
         with suppress(OSError):  # a scanner breaks connections off
             await writer.wait_closed()
@@ -68,25 +81,35 @@ class Team:
     @classmethod
     async def make(cls, database: Database, client: Client, port: int) -> Team:
         """With the hosts as its targets."""
+        hosts = [
+            NewTarget(kind=TargetKind.HOST, value=f"{address}:{port}")
+            for address in (*PROMPT, *SLOW)
+        ]
+        return await cls._make(database, client, port, hosts)
+
+    @classmethod
+    async def make_with_network(cls, database: Database, client: Client, port: int) -> Team:
+        """With the network that the hosts are in as its only target."""
+        network = NewTarget(kind=TargetKind.CIDR, value=NETWORK)
+        return await cls._make(database, client, port, [network])
+
+    @classmethod
+    async def _make(
+        cls, database: Database, client: Client, port: int, wanted: list[NewTarget]
+    ) -> Team:
         now = datetime.now(UTC)
-        lab = NewScope(name="lab", allows=[ScopeEntry(kind=ScopeKind.CIDR, value="127.0.0.0/29")])
+        limits = PolicyLimits(ports=str(port), parallelism=2)
+        lab = NewScope(name="lab", allows=[ScopeEntry(kind=ScopeKind.CIDR, value=NETWORK)])
         async with database.transaction() as session:
             team_id = await keys.create_team(session, f"team-{uuid4()}")
             await target_scopes.create_scope(session, team_id, lab, who="test", at=now)
-            made = [
-                await targets.create_target(
-                    session,
-                    team_id,
-                    NewTarget(kind=TargetKind.HOST, value=f"{address}:{port}"),
-                    at=now,
-                )
-                for address in (*PROMPT, *SLOW)
-            ]
+            await scan_policies.set_policy(session, team_id, "lab", limits, who="test", at=now)
+            made = [await targets.create_target(session, team_id, each, at=now) for each in wanted]
         return cls(database, client, team_id, [target.id for target in made])
 
     async def start(self) -> UUID:
         """Start a scan of its hosts."""
-        options = NativeOptions(targets=self.target_ids, tools=["nmap"])
+        options = NativeOptions(targets=self.target_ids, tools=["nmap"], policy="lab")
         async with self.database.transaction() as session:
             scan, _ = await scans.create_scan(
                 session, self.team_id, options,
@@ -116,6 +139,14 @@ class Team:
         async with self.database.transaction() as session:
             page = await scans.list_tasks(session, self.team_id, scan_id, limit=50)
         return {task.key.removeprefix("nmap/").partition(":")[0]: task for task in page.items}
+
+    async def kept(self, scan_id: UUID) -> bytes:
+        """What the next try of a scan's only shard would go on from."""
+        async with self.database.transaction() as session:
+            kept = await scan_checkpoints.load(
+                session, scan_id, f"nmap/{NETWORK}", at=datetime.now(UTC)
+            )
+        return kept.get(0, b"")
 
     async def found(self) -> list[tuple[str, ...]]:
         """What every finding says."""
@@ -186,6 +217,46 @@ async def test_a_worker_killed_in_the_middle_scans_no_host_again_that_was_done(
     assert min(after[key].attempt for key in SLOW) > 1
     found = await disturbed.found()
     assert {key for _, _, key, *_ in found} >= {
+        f"{address}/tcp/{hosts.port}" for address in (*PROMPT, *SLOW)
+    }
+    assert found == await undisturbed.found()
+
+
+async def test_a_worker_killed_in_the_middle_of_a_network_goes_on_from_the_hosts_that_were_done(
+    client: Client, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("nmap", "nmap")
+    monkeypatch.setenv("CLOUDSWEEP_ALLOW_LOOPBACK_TARGETS", "true")
+    hosts = Hosts()
+    disturbed = await Team.make_with_network(database, client, hosts.port)
+    undisturbed = await Team.make_with_network(database, client, hosts.port)
+    done = ["127.0.0.2", "127.0.0.3"]  # two at a time: the next two have to wait
+    async with hosts.listening():
+        async with worker_process(client, database_url, *QUEUES) as process:
+            scan_id = await disturbed.start()
+
+            async def is_in_the_middle() -> bool:
+                kept = await disturbed.kept(scan_id)
+                return all(f'addr="{address}"'.encode() in kept for address in done)
+
+            await until(is_in_the_middle)
+            scanners = scanners_below(process.pid)
+            assert len(scanners) == 1
+            process.kill()
+            await process.wait()
+        await asyncio.to_thread(psutil.wait_procs, scanners, timeout=30)
+        before = {address: hosts.connections[address] for address in done}
+        hosts.let_go.set()
+        async with worker_process(client, database_url, *QUEUES):
+            assert await disturbed.ended(scan_id) is ScanStatus.COMPLETED
+            assert {address: hosts.connections[address] for address in done} == before
+            assert await undisturbed.ended(await undisturbed.start()) is ScanStatus.COMPLETED
+            assert all(hosts.connections[address] > before[address] for address in done)
+    (task,) = (await disturbed.tasks(scan_id)).values()
+    assert task.attempt > 1
+    assert await disturbed.kept(scan_id) == b""
+    found = await disturbed.found()
+    assert {key for _, _, key, *_ in found} == {
         f"{address}/tcp/{hosts.port}" for address in (*PROMPT, *SLOW)
     }
     assert found == await undisturbed.found()

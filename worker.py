@@ -13,6 +13,7 @@ import uvloop
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.cluster_tools import ClusterToolActivities
 from activities.failures import SafeFailures
 from activities.kubernetes_shards import KubernetesActivities
 from activities.native_scans import NativeScanActivities
@@ -71,6 +72,7 @@ def registrations(
     lifecycle = ScanLifecycleActivities(database, settings, client)
     shards = ShardActivities(database, settings)
     native = NativeScanActivities(database, settings)
+    cluster_tools = ClusterToolActivities(database, settings)
     kubernetes = KubernetesActivities(database, settings)
     endings = RunEndActivities(database, client)
     admission = RunAdmissionActivities(database, endings, JOBS)
@@ -103,7 +105,15 @@ def registrations(
         ),
         task_queues.DISCOVERY: Registration([], [shards.discover_shard, kubernetes.list_kinds]),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
-        task_queues.NATIVE: Registration([], [native.plan_native, native.run_tool]),
+        task_queues.NATIVE: Registration(
+            [],
+            [
+                native.plan_native,
+                native.run_tool,
+                cluster_tools.plan_cluster_tools,
+                cluster_tools.run_cluster_tool,
+            ],
+        ),
         task_queues.SYNC: Registration(
             [*jobs[task_queues.SYNC], VulnerabilitySync, ImportMerge],
             [

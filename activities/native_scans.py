@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -31,6 +31,7 @@ from contracts.native import (
     NativeFinding,
     NativeTool,
     ScanPolicy,
+    Subject,
     ToolProgress,
     ToolReport,
 )
@@ -108,8 +109,24 @@ class NativeScanActivities(StagedShards):
             at=_now(),
         )
         jobs = native_plan.jobs(tool, pinned, _planned_policy(shard.plan["policy"]))
+        said = Said(pinned.kind, where.provider, port=pinned.port)
+        return await self._assess(task, where, jobs, said)
+
+    async def _assess(
+        self,
+        task: ShardTask,
+        where: staging.StagingTarget,
+        jobs: Sequence[native_plan.Job],
+        said: Said,
+        *,
+        covers_account: bool = False,
+    ) -> ShardReport:
+        """Run the tool, stage what it says; `covers_account`: what it did not say is gone anywhere.
+
+        Else only within the assets that it assessed.
+        """
+        tool = where.source
         begun = await self._begun(task)
-        said = _Said(pinned)
         try:
             async with ShardProgress(self._database, task, total=100 * len(jobs)) as progress:
                 for number, job in enumerate(jobs):
@@ -129,7 +146,10 @@ class NativeScanActivities(StagedShards):
         except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
             await self._forget(task)  # it may be what it went on from
             raise as_application_error(error, final=last_try()) from None
+        told = said.coverage(tool)
         async with self._database.transaction() as session:
+            if covers_account:
+                said.spread(await coverage.regions(session, where.account_id, tool))
             known = await coverage.live_findings(
                 session, where.account_id, tool, sorted(said.assessed)
             )
@@ -137,7 +157,7 @@ class NativeScanActivities(StagedShards):
             progress.rows += await staging.stage_findings(connection, where, said.kept(known))
             covered = await staging.stage_coverage(connection, where, said.complete(known))
         await self._forget(task)
-        return await self._report(task, said.coverage(tool), progress.rows, covered)
+        return await self._report(task, told, progress.rows, covered)
 
     async def _begun(self, task: ShardTask) -> dict[int, bytes]:
         async with self._database.transaction() as session:
@@ -153,7 +173,7 @@ class NativeScanActivities(StagedShards):
         async with self._database.transaction() as session:
             await scan_checkpoints.forget(session, task.scan_id, task.key)
 
-    async def _stage_said(self, where: staging.StagingTarget, said: _Said) -> int:
+    async def _stage_said(self, where: staging.StagingTarget, said: Said) -> int:
         if not said.findings:
             return 0
         async with self._database.transaction() as session:
@@ -173,22 +193,22 @@ class _Key(NamedTuple):
     resource_uid: str
 
 
-class _Said:
+class Said:
     """What a tool said so far: findings not staged yet, and how far each asset was assessed.
 
     The store knows an asset as a region, within which a shard may find things gone: of a target
     that names a port it is that port alone.
     """
 
-    def __init__(self, pinned: PinnedTarget) -> None:
-        self._pinned = pinned
+    def __init__(self, kind: str, provider: Provider, *, port: int | None = None) -> None:
+        self._kind, self._provider, self._port = kind, provider, port
         self.findings: list[ObservedFinding] = []
         self.texts: dict[str, CheckText] = {}
         self.seen: set[_Key] = set()
         self._assets: defaultdict[str, list[AssetCoverage]] = defaultdict(list)
 
     def _region(self, asset: str) -> str:
-        port = self._pinned.port
+        port = self._port
         return asset if port is None or asset.endswith(f":{port}") else f"{asset}:{port}"
 
     def hear(
@@ -201,13 +221,16 @@ class _Said:
             self._assets[self._region(word.asset)].append(word)
 
     def _find(self, finding: NativeFinding) -> None:
+        subject = finding.subject or Subject(
+            native_plan.resource_uid(finding), finding.asset, self._kind
+        )
         observed = ObservedFinding(
             check_id=finding.rule,
             service=finding.tool,
-            region=self._region(finding.asset),
-            resource_uid=native_plan.resource_uid(finding),
-            resource_name=finding.asset,
-            resource_type=self._pinned.kind,
+            region=subject.region or self._region(finding.asset),
+            resource_uid=subject.uid,
+            resource_name=subject.name,
+            resource_type=subject.type,
             severity=finding.severity,
             status=FindingStatus.FAIL,
             detail=f"{finding.title}\n{finding.evidence}".strip(),
@@ -215,7 +238,14 @@ class _Said:
         if _key(observed) not in self.seen:
             self.seen.add(_key(observed))
             self.findings.append(observed)
-            self.texts.setdefault(finding.rule, _text(finding))
+            self.texts.setdefault(finding.rule, _text(finding, self._provider))
+
+    def spread(self, regions: Iterable[str]) -> None:
+        """What was said of the only asset holds for these regions and those of what was found."""
+        words = [said for told in self._assets.values() for said in told]
+        self._assets.clear()
+        for region in {*regions, *(key.region for key in self.seen)}:
+            self._assets[region] = words
 
     @property
     def assessed(self) -> set[str]:
@@ -245,7 +275,7 @@ class _Said:
         assessed = self.assessed
         return sorted(pair for pair in pairs if pair.region in assessed)
 
-    def coverage(self, tool: NativeTool) -> Coverage:
+    def coverage(self, tool: str) -> Coverage:
         """The same in numbers, with a problem for each asset that was not wholly assessed."""
         wanting = [
             (region, said)
@@ -294,10 +324,10 @@ def _key(finding: ObservedFinding) -> _Key:
     return _Key(finding.check_id, finding.region, finding.resource_uid)
 
 
-def _text(finding: NativeFinding) -> CheckText:
+def _text(finding: NativeFinding, provider: Provider) -> CheckText:
     return CheckText(
         source=finding.tool,
-        provider=Provider.NATIVE,
+        provider=provider,
         check_id=finding.rule,
         title=native_plan.check_title(finding),
         severity=finding.severity,

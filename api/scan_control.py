@@ -20,6 +20,7 @@ from contracts.errors import Conflict, EngineUnavailable
 from contracts.scans import NewScan, Scan, ScanEnd, ScanOptions, ScanTrigger
 from contracts.vocabulary import Provider, ScanKind, ScanStatus
 from runtime import task_queues, temporal
+from scanners.native_tools import CLUSTER_TOOLS
 from storage import accounts, imports, scan_state, scans, scope
 
 NOT_STARTED: Final = (
@@ -138,11 +139,12 @@ async def scope_errors(
     Planning refuses the rest: frameworks, which have other spellings, regions, which only the
     provider knows, and all names before the first scan has brought the checks.
     """
+    errors = _tool_errors(provider, options.tools or [])
     asked = options.model_dump(include={"services", "checks"}, exclude_none=True)
     if not asked:
-        return []
+        return errors
     known = await scope.known_names(session, provider)
-    return [
+    return errors + [
         (
             f"{field}[{position}]",
             f"{provider} has no {field.removesuffix('s')} `{name}`.{_nearest(name, known[field])}",
@@ -150,6 +152,19 @@ async def scope_errors(
         for field, names in asked.items()
         for position, name in enumerate(names)
         if known["checks"] and name not in known[field]
+    ]
+
+
+def _tool_errors(provider: Provider, tools: Sequence[str]) -> list[FieldMessage]:
+    if tools and provider is not Provider.KUBERNETES:
+        return [("tools", f"Only scans of clusters name tools; this account is one of {provider}.")]
+    return [
+        (
+            f"tools[{position}]",
+            f"No tool `{tool}` looks at a cluster. There are: {', '.join(CLUSTER_TOOLS)}.",
+        )
+        for position, tool in enumerate(tools)
+        if tool not in CLUSTER_TOOLS
     ]
 
 

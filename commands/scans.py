@@ -44,6 +44,11 @@ def find(api: Api, text: str) -> str:
     return api.resolve("scans", text, "scan")
 
 
+def tools_of(text: str) -> list[str]:
+    """The tools that an option names; none of them for `none`."""
+    return [] if text.strip() == "none" else _list(text) or []
+
+
 def _list(text: str | None) -> list[str] | None:
     return [part.strip() for part in text.split(",")] if text else None
 
@@ -63,6 +68,10 @@ def start(
     compliance: Annotated[
         bool, typer.Option("--compliance/--no-compliance", help="Run the checks.")
     ] = True,
+    tools: Annotated[
+        str | None,
+        typer.Option(help="Only these native tools on a cluster, with commas; `none`: no tool."),
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key gives the same scan.")
     ] = None,
@@ -86,6 +95,8 @@ def start(
             "compliance": compliance,
             **{name: value for name, value in scope.items() if value},
         }
+        if tools:
+            body["tools"] = tools_of(tools)
         _start(api, "scans", body, idempotency_key, wait, as_json)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands import accounts
+from commands import accounts, scans
 from commands.client import WRONG_USAGE, Api, Failure, Row
 from commands.moments import moment, seconds
 from contracts.vocabulary import OverlapPolicy
@@ -94,6 +94,10 @@ def what(
     compliance: Annotated[
         bool | None, typer.Option("--compliance/--no-compliance", help="Run the checks.")
     ] = None,
+    tools: Annotated[
+        str | None,
+        typer.Option(help="Only these native tools on a cluster, with commas; `none`: no tool."),
+    ] = None,
 ) -> None:
     """What it does: scan an account, or run a job."""
 
@@ -137,6 +141,8 @@ def target_of(api: Api, options: Options) -> Row | None:
     scope |= {
         name: options[name] for name in ("discovery", "compliance") if options[name] is not None
     }
+    if options["tools"]:
+        scope["tools"] = scans.tools_of(options["tools"])
     if options["job"]:
         if options["account"] or scope:
             raise wrong("--job takes --param; an account and a scope are for scans.")

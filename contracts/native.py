@@ -153,6 +153,15 @@ FAST: Final = ScanPolicy(
 POLICIES: Final = {policy.name: policy for policy in (GENTLE, NORMAL, FAST)}
 
 
+class Subject(NamedTuple):
+    """What a finding is about, as other tools call the same; `region` if not the asset's own."""
+
+    uid: str
+    name: str
+    type: str
+    region: str = ""
+
+
 class NativeFinding(NamedTuple):
     """One thing that a tool found on one asset; all text in it is harmless and capped.
 
@@ -169,6 +178,7 @@ class NativeFinding(NamedTuple):
     cves: tuple[str, ...] = ()
     remediation: str = ""
     references: tuple[str, ...] = ()
+    subject: Subject | None = None
 
 
 class AssetOutcome(StrEnum):

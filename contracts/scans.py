@@ -32,6 +32,11 @@ class ScanOptions(Contract):
     frameworks: Annotated[list[ScopeName], Field(min_length=1, max_length=100)] | None = None
     discovery: bool = True
     compliance: bool = True
+    tools: Annotated[list[ScopeName], Field(max_length=20)] | None = Field(
+        default=None,
+        description="Native tools that look at a cluster. Left out: all that are installed, unless "
+        "the scan is limited to some checks. Empty: none.",
+    )
 
 
 class NewScan(ScanOptions):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import time
 from contextlib import aclosing
 from typing import Final, NamedTuple
@@ -102,11 +101,10 @@ class Inventory:
 
     async def _look(self, tool: Program) -> ScannerInfo:
         async with self._slots:
-            is_ours = tool.program in python_tools.RECIPES
-            if is_ours and await asyncio.to_thread(python_tools.is_here, tool.program):
-                return _info(tool, ScannerState.INSTALLED, tool.written_for)
-            if shutil.which(tool.program) is None:
+            if not await asyncio.to_thread(python_tools.is_runnable, tool.program):
                 return _info(tool, ScannerState.MISSING, None)
+            if await asyncio.to_thread(python_tools.where_is, tool.program) != tool.program:
+                return _info(tool, ScannerState.INSTALLED, tool.written_for)
             return _info(tool, ScannerState.INSTALLED, await _version(tool))
 
 

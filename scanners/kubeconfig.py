@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,8 @@ from scanners.secret_files import read_secret
 
 MOST_BYTES: Final = 4_000_000
 IN_CLUSTER: Final = "in-cluster"
+POD_FILES: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod has its service account."""
 _FIX_COMMAND: Final = (
     "Give the account a kubeconfig that holds a client certificate or a service account's token "
     "(`kubectl create token`, or `tokenFile`): docs/kubernetes.md shows how to make one."
@@ -116,14 +119,7 @@ def read_access(
         user=user_name,
         server=server,
         notes=_notes(cluster, cluster_name, server, path),
-        config={
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": name,
-            "contexts": [{"name": name, "context": {"cluster": cluster_name, "user": user_name}}],
-            "clusters": [{"name": cluster_name, "cluster": cluster}],
-            "users": [{"name": user_name, "user": user}],
-        },
+        config=_config(name, cluster_name, cluster, user_name, user),
         environment=environment,
     )
 
@@ -155,6 +151,39 @@ def with_files(access: ClusterAccess, directory: Path) -> dict[str, Any]:
         **config,
         "clusters": [{"name": access.cluster, "cluster": cluster}],
         "users": [{"name": access.user, "user": user}],
+    }
+
+
+def write_alone(access: ClusterAccess, directory: Path) -> Path:
+    """A kubeconfig of this context alone in a private directory, for a tool that needs a file.
+
+    Whoever reads it learns how to reach this cluster, and nothing else. A pod's own account is
+    written in the same form.
+    """
+    config = access.config or _config(
+        access.context,
+        access.cluster,
+        {"server": access.server, "certificate-authority": str(POD_FILES / "ca.crt")},
+        access.user,
+        {"tokenFile": str(POD_FILES / "token")},
+    )
+    path = directory / "kubeconfig"
+    path.touch(mode=0o600)
+    text = json.dumps(with_files(replace(access, config=config), directory))
+    path.write_text(text)  # JSON is YAML, too
+    return path
+
+
+def _config(
+    context: str, cluster_name: str, cluster: dict[str, Any], user_name: str, user: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": context,
+        "contexts": [{"name": context, "context": {"cluster": cluster_name, "user": user_name}}],
+        "clusters": [{"name": cluster_name, "cluster": cluster}],
+        "users": [{"name": user_name, "user": user}],
     }
 
 

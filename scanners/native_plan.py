@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import shutil
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -14,10 +13,10 @@ from urllib.parse import urlsplit
 from contracts.native import Endpoint, Image, NativeFinding, NativeTool, ScanPolicy, SourceTree
 from contracts.targets import PinnedTarget
 from contracts.vocabulary import TargetKind
+from scanners import python_tools
 from scanners.native import Adapter
 from scanners.native_adapters import ADAPTERS
 from scanners.native_tools import SUITABLE, TLS
-from scanners.python_tools import where_is
 
 HOSTS_IN_THE_TIME: Final = 16
 """Hosts of a network that one time limit is meant for; more have so many times as long."""
@@ -73,7 +72,7 @@ def plan(pinned: PinnedTarget, wanted: Sequence[str] | None) -> Plan:
 
 def is_installed(tool: NativeTool) -> bool:
     """Whether this machine can run the tool."""
-    return shutil.which(where_is(ADAPTERS[tool].program)) is not None
+    return python_tools.is_runnable(ADAPTERS[tool].program)
 
 
 def _fits(tool: NativeTool, pinned: PinnedTarget) -> bool:

@@ -19,5 +19,8 @@ SUITABLE: Final[dict[TargetKind, tuple[NativeTool, ...]]] = {
 }
 """The tools that can look at a target of each kind."""
 
+CLUSTER_TOOLS: Final = (NativeTool.TRIVY_K8S,)
+"""The tools that a scan of a cluster may name."""
+
 TOOLS: Final = tuple(dict.fromkeys(tool for tools in SUITABLE.values() for tool in tools))
 """Every tool that a scan of targets may name."""

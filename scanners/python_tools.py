@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -29,9 +30,15 @@ def environment_of(program: str) -> Path:
 
 
 def where_is(program: str) -> str:
-    """The program of an environment that we made for it, else its name, which PATH decides."""
-    ours = environment_of(program) / "bin" / program
-    return str(ours) if program in RECIPES and ours.exists() else program
+    """The program of a whole environment that we made for it, else its name: PATH decides."""
+    if program in RECIPES and is_here(program):
+        return str(environment_of(program) / "bin" / program)
+    return program
+
+
+def is_runnable(program: str) -> bool:
+    """Whether this machine can run it: what is listed as installed is what is planned."""
+    return shutil.which(where_is(program)) is not None
 
 
 def is_here(program: str) -> bool:

@@ -21,17 +21,24 @@ from contracts.native import (
     NativeTool,
     ScanPolicy,
     SourceTree,
+    Subject,
 )
 from contracts.vocabulary import Severity
 from scanners import hostile_text
 from scanners.native import Adapter, Reported
+from scanners.ocsf import NAMESPACE
 from scanners.report_files import EACH, json_values, objects, within
 from scanners.severities import of_word
 
 REPORT: Final = "trivy.json"
 SCHEMA: Final = 2
 
+CLUSTER_WIDE: Final = "cluster-wide"
+"""The namespace of what has none, as Prowler has it."""
+
 TargetT = TypeVar("TargetT")
+_IN_IMAGES: Final = frozenset({"os-pkgs", "lang-pkgs", "secret", "license", "custom"})
+"""Classes of results that are about what is in an image, not about how it is run."""
 _REFERENCE: Final = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,500}")
 
 
@@ -90,18 +97,28 @@ class _Place(NamedTuple):
 
     tool: NativeTool
     asset: str
-    artifact: str
+    artifact: str = ""
+    image: str = ""
+    """What the image is called that it is about, whoever scanned it; empty: it is none."""
+    region: str = ""
 
 
-def _parse_report(tool: NativeTool, report: Path, asset: str) -> Iterator[Reported]:
+def _parse_report(
+    tool: NativeTool, report: Path, asset: str, image: str = ""
+) -> Iterator[Reported]:
     is_known = False
-    for path, value in json_values(report, ("SchemaVersion",), ("Results", EACH)):
+    tags, digests = ("Metadata", "RepoTags"), ("Metadata", "RepoDigests")
+    named = dict[tuple[object, ...], str]()
+    for path, value in json_values(report, ("SchemaVersion",), tags, digests, ("Results", EACH)):
         if path == ("SchemaVersion",):
             if value != SCHEMA:
                 raise ReportMalformed(f"The report of Trivy is of schema {value!a}, not {SCHEMA}.")
             is_known = True
+        elif path in (tags, digests):
+            named[path] = _first(value)
         else:
-            yield from _result(value, _Place(tool, asset, ""))
+            name = image and (named.get(tags) or named.get(digests) or image)
+            yield from _result(value, _Place(tool, asset, image=name))
     if not is_known:
         raise ReportMalformed("The report of Trivy names no schema.")
     yield AssetCoverage(asset, AssetOutcome.ASSESSED)
@@ -109,7 +126,8 @@ def _parse_report(tool: NativeTool, report: Path, asset: str) -> Iterator[Report
 
 def parse_image(report: Path, target: Image) -> Iterator[Reported]:
     """Findings of one image."""
-    return _parse_report(NativeTool.TRIVY_IMAGE, report, hostile_text.line(target.reference, 500))
+    name = hostile_text.line(target.reference, 500)
+    return _parse_report(NativeTool.TRIVY_IMAGE, report, name, image=name)
 
 
 def parse_tree(report: Path, target: SourceTree) -> Iterator[Reported]:
@@ -126,10 +144,13 @@ def parse_cluster(report: Path, target: Cluster) -> Iterator[Reported]:
         if path == ("ClusterName",) or not isinstance(value, dict):
             continue
         failed += bool(value.get("Error"))
-        names = (hostile_text.line(value.get(key)) for key in ("Namespace", "Kind", "Name"))
-        place = _Place(NativeTool.TRIVY_K8S, asset, "/".join(names))
+        names = [hostile_text.line(value.get(key)) for key in ("Namespace", "Kind", "Name")]
+        place = _Place(
+            *(NativeTool.TRIVY_K8S, asset, "/".join(names)),
+            region=NAMESPACE + (names[0] or CLUSTER_WIDE),
+        )
         for result in objects(value.get("Results")):
-            yield from _result(result, place)
+            yield from _result(result, place._replace(image=_image(value, result)))
     if not is_known:
         raise ReportMalformed("The report of Trivy names no cluster.")
     if failed:
@@ -139,15 +160,50 @@ def parse_cluster(report: Path, target: Cluster) -> Iterator[Reported]:
         yield AssetCoverage(asset, AssetOutcome.ASSESSED)
 
 
+def _image(resource: dict[str, Any], result: dict[str, Any]) -> str:
+    """The image that a result of a workload is about; empty for one about the workload itself."""
+    if result.get("Class") not in _IN_IMAGES:
+        return ""
+    told = resource.get("Metadata")
+    for each in told if isinstance(told, list) else [told]:  # an object before Trivy 0.53
+        if name := _first(within(each, "RepoTags")) or _first(within(each, "RepoDigests")):
+            return name
+    return hostile_text.line(result.get("Target"), 500).partition(" (")[0]
+
+
+def _first(names: object) -> str:
+    """The first by name of several, so that it is the same one the next time."""
+    known = [each for each in names if isinstance(each, str)] if isinstance(names, list) else []
+    return hostile_text.line(min(known, default=""), 500)
+
+
+def _subject(place: _Place, result: object, *parts: str) -> Subject | None:
+    """The package or file of an image, else the workload; None for what is of a tree."""
+    target = hostile_text.line(within(result, "Target"), 500)
+    if place.image:
+        inside = "" if within(result, "Class") == "os-pkgs" else target
+        uid = "/".join(part for part in (place.image, inside, *parts) if part)
+        return Subject(uid, place.image, "image", place.region)
+    if place.artifact:
+        _, kind, name = place.artifact.split("/", 2)
+        rest = (part for part in parts if part and part not in (name, target))
+        return Subject("/".join((place.artifact, *rest)), name, kind.lower(), place.region)
+    return None
+
+
 def _result(result: object, place: _Place) -> Iterator[NativeFinding]:
     target = hostile_text.line(within(result, "Target"), 500)
     for each in objects(within(result, "Vulnerabilities")):
-        yield _vulnerability(each, target, place)
+        package = hostile_text.line(each.get("PkgName"))
+        found = _vulnerability(each, target, place)
+        yield found._replace(subject=_subject(place, result, package))
     for each in objects(within(result, "Misconfigurations")):
         if each.get("Status", "FAIL") == "FAIL":
-            yield _mistake(each, target, place)
+            cause = hostile_text.line(within(each, "CauseMetadata", "Resource"))
+            found = _mistake(each, target, place)
+            yield found._replace(subject=_subject(place, result, cause))
     for each in objects(within(result, "Secrets")):
-        yield _secret(each, target, place)
+        yield _secret(each, target, place)._replace(subject=_subject(place, result))
 
 
 def _identity(place: _Place, each: dict[str, Any], *parts: str) -> tuple[str, ...]:

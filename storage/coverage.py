@@ -43,3 +43,13 @@ async def live_findings(
         )
         for row in rows
     ]
+
+
+async def regions(session: AsyncSession, account_id: UUID, source: str) -> list[str]:
+    """Where a source was in an account."""
+    found = await session.scalars(
+        select(CheckCoverageRow.region)
+        .where(CheckCoverageRow.account_id == account_id, CheckCoverageRow.source == source)
+        .distinct()
+    )
+    return list(found)

@@ -10,7 +10,7 @@ import pytest
 
 from contracts.native import NativeTool, ScannerState
 from runtime.settings import Settings
-from scanners import inventory, python_tools, sandbox
+from scanners import inventory, native_plan, python_tools, sandbox
 from scanners.inventory import PROGRAMS, Inventory
 from scanners.python_tools import RECIPES, install_tool
 from tests.support.native import needs
@@ -111,9 +111,13 @@ def test_an_environment_is_used_only_once_it_is_whole(
     assert not python_tools.is_here("sslyze")
     program = tmp_path / "sslyze" / "bin" / "sslyze"
     program.parent.mkdir(parents=True)
-    program.touch()
+    program.touch(mode=0o755)  # half made: pip was killed
+    assert python_tools.where_is("sslyze") == "sslyze"
+    assert not python_tools.is_runnable("sslyze")
+    assert not native_plan.is_installed(NativeTool.SSLYZE)
+    monkeypatch.setattr(python_tools, "is_installed", lambda recipe, target: True)
     assert python_tools.where_is("sslyze") == str(program)
-    assert not python_tools.is_here("sslyze")
+    assert native_plan.is_installed(NativeTool.SSLYZE)
 
 
 def test_whether_a_process_can_have_no_network_is_found_out_once() -> None:

@@ -107,12 +107,15 @@ async def _keep(handle: WorkflowHandle[Any, Any], name: str) -> None:
 
 
 def _without_this_machine(value: Any) -> Any:
-    """The same without process names and stack traces, which no replay reads."""
+    """The same without process names and stack traces, which no replay reads.
+
+    `sdkMetadata` stays: how a patch is replayed depends on its flags.
+    """
     if isinstance(value, dict):
         return {
             name: _without_this_machine(inner)
             for name, inner in value.items()
-            if name not in ("identity", "stackTrace", "sdkMetadata")
+            if name not in ("identity", "stackTrace")
         }
     if isinstance(value, list):
         return [_without_this_machine(inner) for inner in value]

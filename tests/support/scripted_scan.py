@@ -100,6 +100,11 @@ class ScriptedScan:
         await self._do("plan native")
         return _plan(TaskKind.NATIVE, self.compliance)
 
+    @activity.defn
+    async def plan_cluster_tools(self, request: ScanRequest) -> PhasePlan:
+        await self._do("plan tools")
+        return _plan(TaskKind.NATIVE, 1)
+
     async def _run(self, task: ShardTask) -> ShardReport:
         self.running.add(task.key)
         self.most_running = max(self.most_running, len(self.running))
@@ -123,6 +128,10 @@ class ScriptedScan:
 
     @activity.defn
     async def run_tool(self, task: ShardTask) -> ShardReport:
+        return await self._run(task)
+
+    @activity.defn
+    async def run_cluster_tool(self, task: ShardTask) -> ShardReport:
         return await self._run(task)
 
     @activity.defn
@@ -176,7 +185,15 @@ async def working(
         ),
         task_queues.DISCOVERY: Registration([], [script.discover_shard, script.list_kinds]),
         task_queues.COMPLIANCE: Registration([], [script.plan_compliance, script.assess_shard]),
-        task_queues.NATIVE: Registration([], [script.plan_native, script.run_tool]),
+        task_queues.NATIVE: Registration(
+            [],
+            [
+                script.plan_native,
+                script.run_tool,
+                script.plan_cluster_tools,
+                script.run_cluster_tool,
+            ],
+        ),
         task_queues.SYNC: Registration([], [script.merge_shards]),
     }
     async with AsyncExitStack() as workers:

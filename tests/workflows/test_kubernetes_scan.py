@@ -48,7 +48,10 @@ from tests.support.waiting import until
 from worker import build_workers, registrations
 from workflows.job_run import JobRun
 
-QUEUES = (task_queues.SCANS, task_queues.DISCOVERY, task_queues.COMPLIANCE, task_queues.SYNC)
+QUEUES = (
+    *(task_queues.SCANS, task_queues.DISCOVERY, task_queues.COMPLIANCE),
+    *(task_queues.NATIVE, task_queues.SYNC),
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,240 @@
+"""Tools that look at a cluster: a real scan, with a stand-in for Trivy that writes its reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from temporalio.client import Client
+
+from contracts.findings import Finding, FindingFilter
+from contracts.vocabulary import FindingState, Provider, ScanStatus
+from runtime import task_queues
+from runtime.settings import Settings
+from storage import findings, keys
+from storage.database import Database
+from tests.support.cluster import Cluster, furnish
+from tests.support.fake_kubernetes import TOKEN, running_kubernetes
+from tests.support.namespaces import new_namespace
+from worker import build_workers, registrations
+
+QUEUES: Final = (
+    *(task_queues.SCANS, task_queues.DISCOVERY, task_queues.COMPLIANCE),
+    *(task_queues.NATIVE, task_queues.SYNC),
+)
+CVE: Final = "CVE-2023-0286"
+
+# Takes the arguments of `trivy image` and `trivy k8s`, notes what it was given, and writes the
+# report that lies ready for that command.
+_TRIVY: Final = """#!{python} -S
+import json, os, shutil, sys
+files = {files!r}
+arguments = sys.argv[1:]
+seen = {{"arguments": arguments, "environment": dict(os.environ)}}
+for each in arguments:
+    if each.startswith("--kubeconfig="):
+        path = each.partition("=")[2]
+        seen |= {{"path": path, "mode": os.stat(path).st_mode, "config": open(path).read()}}
+json.dump(seen, open(os.path.join(files, "seen.json"), "w"))
+report = os.path.join(files, arguments[0] + ".json")
+shutil.copyfile(report, arguments[arguments.index("--output") + 1])
+"""
+
+
+class Trivy:
+    """A stand-in on the PATH, and the reports that it will write."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        program = directory / "trivy"
+        program.write_text(_TRIVY.format(python=sys.executable, files=str(directory)))
+        program.chmod(0o755)
+
+    def finds(self, command: str, content: Any) -> None:
+        """What `trivy COMMAND` reports from now on."""
+        (self._directory / f"{command}.json").write_text(json.dumps(content))
+
+    def seen(self) -> dict[str, Any]:
+        """What the last run was given."""
+        found: dict[str, Any] = json.loads((self._directory / "seen.json").read_text())
+        return found
+
+
+def result_of(image: str, *packages: str, number: str = CVE) -> dict[str, Any]:
+    """The result of an image whose packages have a vulnerability."""
+    return {
+        "Target": f"{image} (debian 12.1)",
+        "Class": "os-pkgs",
+        "Type": "debian",
+        "Vulnerabilities": [
+            {
+                "VulnerabilityID": number,
+                "PkgName": each,
+                "InstalledVersion": "1",
+                "Severity": "HIGH",
+                "Title": "A type confusion",
+                "Fingerprint": f"sha256:{os.urandom(8).hex()}",
+            }
+            for each in packages
+        ],
+    }
+
+
+def metadata_of(image: str) -> dict[str, Any]:
+    return {"ImageID": "sha256:1f", "RepoTags": [image], "RepoDigests": [f"{image}@sha256:2e"]}
+
+
+def workload(
+    name: str, image: str, *packages: str, namespace: str = "shop", number: str = CVE
+) -> dict[str, Any]:
+    """A deployment with one image."""
+    return {
+        "Namespace": namespace,
+        "Kind": "Deployment",
+        "Name": name,
+        "Metadata": [metadata_of(image)],
+        "Results": [result_of(image, *packages, number=number)],
+    }
+
+
+def mistake(namespace: str, kind: str, name: str) -> dict[str, Any]:
+    """A resource that is configured badly."""
+    each = {"ID": "KSV012", "Title": "Runs as root", "Severity": "MEDIUM", "Status": "FAIL"}
+    result = {"Target": f"{kind}/{name}", "Class": "config", "Misconfigurations": [each]}
+    return {"Namespace": namespace, "Kind": kind, "Name": name, "Results": [result]}
+
+
+def report(*resources: dict[str, Any]) -> dict[str, Any]:
+    """A report of `trivy k8s`."""
+    return {"ClusterName": "production", "Resources": list(resources)}
+
+
+@pytest.fixture(scope="module")
+async def namespace(temporal: Client) -> Client:
+    """A namespace whose queues only these workers poll."""
+    return await new_namespace(temporal, "cluster-tools")
+
+
+@pytest.fixture
+async def cluster(
+    database_url: str, namespace: Client, settings: Settings, tmp_path: Path
+) -> AsyncIterator[Cluster]:
+    """A cluster as an account, and workers to scan it."""
+    database = Database.open(database_url, pool_size=8)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        server = await stack.enter_async_context(running_kubernetes())
+        furnish(server)
+        made = Cluster(database, namespace, server, tmp_path)
+        async with database.transaction() as session:
+            made.team_id = await keys.create_team(session, "team")
+        made.account_id = await made.add()
+        table = registrations(database, settings, namespace)
+        for worker in build_workers(namespace, table, settings, QUEUES):
+            await stack.enter_async_context(worker)
+        yield made
+
+
+@pytest.fixture
+def trivy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trivy:
+    """The stand-in, first on the PATH."""
+    (tmp_path / "programs").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-for-a-scanner")
+    return Trivy(tmp_path / "programs")
+
+
+async def found(cluster: Cluster) -> list[Finding]:
+    """What Trivy found in the cluster."""
+    async with cluster.database.transaction() as session:
+        query = FindingFilter(source=["trivy_k8s"])
+        page = await findings.list_findings(session, cluster.team_id, query, limit=50)
+    return sorted(page.items, key=lambda each: (each.region, each.resource.uid))
+
+
+async def test_trivy_looks_at_the_cluster_with_a_kubeconfig_of_its_own(
+    cluster: Cluster, trivy: Trivy
+) -> None:
+    image = "registry.example/shop:1"
+    trivy.finds(
+        "k8s",
+        report(
+            workload("web", image, "openssl", "zlib1g"),
+            workload("api", image, "openssl"),  # the same image
+            mistake("shop", "Deployment", "web"),
+            mistake("", "ClusterRole", "root"),
+        ),
+    )
+
+    scan = await cluster.scan(kind=None, compliance=False)
+
+    assert scan.status is ScanStatus.COMPLETED, scan
+    assert list(await cluster.tasks(scan))[-1] == "tools/trivy_k8s"
+    shown = {(each.region, each.check_id, each.resource.type, each.resource.uid)
+             for each in await found(cluster)}  # fmt: skip
+    assert shown == {
+        ("namespace: cluster-wide", "KSV012", "clusterrole", "/ClusterRole/root"),
+        ("namespace: shop", "KSV012", "deployment", "shop/Deployment/web"),
+        ("namespace: shop", CVE, "image", f"{image}/openssl"),
+        ("namespace: shop", CVE, "image", f"{image}/zlib1g"),
+    }
+    one = (await found(cluster))[0]
+    assert (one.account_id, one.provider, one.title) == (
+        cluster.account_id, Provider.KUBERNETES, "Runs as root",
+    )  # fmt: skip
+    seen = trivy.seen()
+    assert seen["arguments"][0] == "k8s"
+    assert set(seen["environment"]) <= {"PATH", "LANG", "LC_CTYPE", "TZ", "HOME", "TMPDIR"}
+    config = json.loads(seen["config"])
+    assert stat.S_IMODE(seen["mode"]) == 0o600
+    assert [len(config[each]) for each in ("contexts", "clusters", "users")] == [1, 1, 1]
+    assert config["users"][0]["user"] == {"token": TOKEN}
+    assert not Path(seen["path"]).parent.exists()
+
+    trivy.finds("k8s", report(workload("web", image, "zlib1g")))  # nothing is left without one
+    again = await cluster.scan(kind=None, compliance=False)
+
+    assert again.counts.findings.resolved == 3
+    left = [each.resource.uid for each in await found(cluster) if each.state is FindingState.OPEN]
+    assert left == [f"{image}/zlib1g"]
+
+
+async def test_what_trivy_could_not_look_at_resolves_nothing(
+    cluster: Cluster, trivy: Trivy
+) -> None:
+    whole = report(mistake("shop", "Deployment", "web"))
+    trivy.finds("k8s", whole)
+    await cluster.scan(kind=None, compliance=False)
+    trivy.finds("k8s", report({"Namespace": "shop", "Kind": "Deployment", "Error": "no image"}))
+
+    scan = await cluster.scan(kind=None, compliance=False)
+
+    assert scan.status is ScanStatus.COMPLETED_WITH_ERRORS
+    task = (await cluster.tasks(scan))["tools/trivy_k8s"]
+    assert task.coverage is not None
+    assert "could not scan 1 of the resources" in task.coverage.problems[0].message
+    assert [each.state for each in await found(cluster)] == [FindingState.OPEN]
+
+
+async def test_a_scan_says_which_tools_it_takes_and_which_it_had_to_leave_out(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(cluster.directory))
+
+    without = await cluster.scan(kind=None, compliance=False, discovery=False)
+    none = await cluster.scan(kind=None, compliance=False, discovery=False, tools=[])
+    named = await cluster.scan(kind=None, compliance=False, discovery=False, tools=["trivy_k8s"])
+
+    assert (without.status, await cluster.tasks(without)) == (ScanStatus.COMPLETED, {})
+    assert any("trivy_k8s did not look at the cluster" in note for note in without.notes)
+    assert (none.status, none.notes) == (ScanStatus.COMPLETED, [])
+    assert named.status is ScanStatus.FAILED
+    task = (await cluster.tasks(named))["tools/trivy_k8s"]
+    assert task.error is not None and task.error.code == "scanner_missing"

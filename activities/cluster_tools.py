@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from contextlib import aclosing
 from typing import Final
 
 from temporalio import activity
 
 from activities.native_scans import NativeScanActivities, Said
 from activities.staged_shards import phase_plan
-from contracts.native import NORMAL, POLICIES, Cluster, NativeTool
-from contracts.scans import PhasePlan, ScanOptions, ScanRequest, ShardReport, ShardTask
+from contracts.errors import ScopeInvalid
+from contracts.native import NORMAL, POLICIES, Cluster, NativeTool, Node
+from contracts.scans import PhasePlan, Problem, ScanOptions, ScanRequest, ShardReport, ShardTask
 from contracts.vocabulary import TaskKind
-from scanners import kubeconfig, native_plan
+from scanners import kubeconfig, kubernetes, native_plan
 from scanners.native_adapters import ADAPTERS
-from scanners.native_tools import CLUSTER_TOOLS
+from scanners.native_tools import CLUSTER_TOOLS, OF_ITS_OWN_MACHINE
 from scanners.process import private_directory
 from storage import scan_state
 
@@ -57,11 +61,36 @@ class ClusterToolActivities(NativeScanActivities):
         tool = NativeTool(task.key.removeprefix(KEY))
         shard, account, where = await self._start(task, tool)
         access = kubeconfig.read_access(account.credentials, account_uid=account.uid)
+        policy = POLICIES[shard.plan["policy"]]
+        if tool in OF_ITS_OWN_MACHINE:
+            node = Node(await _own_node(access))
+            job = native_plan.Job(ADAPTERS[tool], node, policy)
+            return await self._assess(task, where, [job], Said("node", account.provider))
         with private_directory() as directory:
             cluster = Cluster(access.cluster, kubeconfig.write_alone(access, directory))
-            job = native_plan.Job(ADAPTERS[tool], cluster, POLICIES[shard.plan["policy"]])
+            job = native_plan.Job(ADAPTERS[tool], cluster, policy)
             said = Said("cluster", account.provider)
             return await self._assess(task, where, [job], said, covers_account=True)
+
+
+async def _own_node(access: kubeconfig.ClusterAccess) -> str:
+    """The node of the cluster that this worker runs on; ScopeInvalid when it is none of it."""
+    own = (os.environ.get("NODE_NAME") or socket.gethostname()).lower()
+    kinds = [kind for group in kubernetes.GROUPS.values() for kind in group if kind.type == "node"]
+    problem: Problem | None = None
+    async with aclosing(kubernetes.read_kinds(access, kinds)) as messages:
+        async for message in messages:
+            if isinstance(message, kubernetes.KindRead):
+                problem = message.problem
+            elif any(node.name == own for node in message):
+                return own
+    why = f" Its nodes could not be listed: {problem.message}" if problem else ""
+    raise ScopeInvalid(
+        f"This worker runs on {own}, which is no node of the cluster {access.cluster}.{why}",
+        field="tools",
+        fix="Let a worker of the queue `native` run on a node, with NODE_NAME as the cluster calls "
+        "it where that is not the name of the host; or leave the tool out.",
+    )
 
 
 def _wanted(options: ScanOptions) -> tuple[list[NativeTool], list[str]]:
@@ -70,7 +99,8 @@ def _wanted(options: ScanOptions) -> tuple[list[NativeTool], list[str]]:
         return [tool for tool in CLUSTER_TOOLS if tool in options.tools], []
     if options.services or options.checks or options.frameworks:
         return [], []  # it is limited to checks of Prowler's
-    here = {tool: native_plan.is_installed(tool) for tool in CLUSTER_TOOLS}
+    usual = [tool for tool in CLUSTER_TOOLS if tool not in OF_ITS_OWN_MACHINE]
+    here = {tool: native_plan.is_installed(tool) for tool in usual}
     missing = [tool for tool, is_here in here.items() if not is_here]
     return (
         [tool for tool, is_here in here.items() if is_here],

@@ -34,8 +34,8 @@ class ScanOptions(Contract):
     compliance: bool = True
     tools: Annotated[list[ScopeName], Field(max_length=20)] | None = Field(
         default=None,
-        description="Native tools that look at a cluster. Left out: all that are installed, unless "
-        "the scan is limited to some checks. Empty: none.",
+        description="Native tools that look at a cluster. Left out: those that are installed and "
+        "look at all of it, unless the scan is limited to some checks. Empty: none.",
     )
 
 

@@ -19,8 +19,11 @@ SUITABLE: Final[dict[TargetKind, tuple[NativeTool, ...]]] = {
 }
 """The tools that can look at a target of each kind."""
 
-CLUSTER_TOOLS: Final = (NativeTool.TRIVY_K8S,)
+CLUSTER_TOOLS: Final = (NativeTool.TRIVY_K8S, NativeTool.KUBE_BENCH)
 """The tools that a scan of a cluster may name."""
+
+OF_ITS_OWN_MACHINE: Final = frozenset({NativeTool.KUBE_BENCH})
+"""Tools that look at the machine they run on: used only when a scan names them."""
 
 TOOLS: Final = tuple(dict.fromkeys(tool for tools in SUITABLE.values() for tool in tools))
 """Every tool that a scan of targets may name."""

@@ -21,14 +21,16 @@ from runtime.settings import Settings
 from storage import findings, keys
 from storage.database import Database
 from tests.support.cluster import Cluster, furnish
-from tests.support.fake_kubernetes import TOKEN, running_kubernetes
+from tests.support.fake_kubernetes import TOKEN, running_kubernetes, thing
 from tests.support.namespaces import new_namespace
+from tests.support.stand_in_tools import put
 from worker import build_workers, registrations
 
 QUEUES: Final = (
     *(task_queues.SCANS, task_queues.DISCOVERY, task_queues.COMPLIANCE),
     *(task_queues.NATIVE, task_queues.SYNC),
 )
+RECORDED: Final = Path(__file__).parents[1] / "scanners" / "recorded"
 CVE: Final = "CVE-2023-0286"
 
 # Takes the arguments of `trivy image` and `trivy k8s`, notes what it was given, and writes the
@@ -151,10 +153,10 @@ def trivy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trivy:
     return Trivy(tmp_path / "programs")
 
 
-async def found(cluster: Cluster) -> list[Finding]:
-    """What Trivy found in the cluster."""
+async def found(cluster: Cluster, source: str = "trivy_k8s") -> list[Finding]:
+    """What a tool found in the cluster."""
     async with cluster.database.transaction() as session:
-        query = FindingFilter(source=["trivy_k8s"])
+        query = FindingFilter(source=[source])
         page = await findings.list_findings(session, cluster.team_id, query, limit=50)
     return sorted(page.items, key=lambda each: (each.region, each.resource.uid))
 
@@ -238,3 +240,29 @@ async def test_a_scan_says_which_tools_it_takes_and_which_it_had_to_leave_out(
     assert named.status is ScanStatus.FAILED
     task = (await cluster.tasks(named))["tools/trivy_k8s"]
     assert task.error is not None and task.error.code == "scanner_missing"
+
+
+async def test_kube_bench_looks_at_the_node_that_the_worker_runs_on_and_at_no_other_machine(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    put(tmp_path, "kube-bench", "works", RECORDED / "written-kube_bench.json")
+    cluster.server.put("/api/v1/nodes", [thing("node-1", None, kind="node")])
+    how: dict[str, Any] = {"kind": None, "compliance": False, "tools": ["kube_bench"]}
+
+    elsewhere = await cluster.scan(**how)
+    monkeypatch.setenv("NODE_NAME", "node-1")
+    on_a_node = await cluster.scan(**how)
+
+    task = (await cluster.tasks(elsewhere))["tools/kube_bench"]
+    assert task.error is not None and task.error.code == "scope_invalid"
+    assert "is no node of the cluster production" in task.error.message
+    assert on_a_node.status is ScanStatus.COMPLETED
+    coverage = (await cluster.tasks(on_a_node))["tools/kube_bench"].coverage
+    assert coverage is not None
+    assert coverage.problems[0].checks == ["4.1.3"]  # a person must do that
+    [finding] = await found(cluster, "kube_bench")
+    assert (finding.check_id, finding.region, finding.resource.uid, finding.resource.type) == (
+        "4.1.1", "node-1", "node-1", "node",
+    )  # fmt: skip
+    assert finding.account_id == cluster.account_id

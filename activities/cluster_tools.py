@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Final
 
 from temporalio import activity
@@ -19,7 +20,7 @@ from scanners import kubeconfig, kubernetes, native_plan
 from scanners.native_adapters import ADAPTERS
 from scanners.native_tools import CLUSTER_TOOLS, OF_ITS_OWN_MACHINE
 from scanners.process import private_directory
-from storage import scan_state
+from storage import accounts, scan_state
 
 KEY: Final = "tools/"
 NOT_INSTALLED: Final = (
@@ -66,6 +67,8 @@ class ClusterToolActivities(NativeScanActivities):
             node = Node(await _own_node(access))
             job = native_plan.Job(ADAPTERS[tool], node, policy)
             return await self._assess(task, where, [job], Said("node", account.provider))
+        async with self._database.transaction() as session:  # the home of what is found in images
+            await accounts.native_account(session, account.team_id, at=datetime.now(UTC))
         with private_directory() as directory:
             cluster = Cluster(access.cluster, kubeconfig.write_alone(access, directory))
             job = native_plan.Job(ADAPTERS[tool], cluster, policy)

@@ -37,7 +37,7 @@ CLUSTER_WIDE: Final = "cluster-wide"
 """The namespace of what has none, as Prowler has it."""
 
 TargetT = TypeVar("TargetT")
-_IN_IMAGES: Final = frozenset({"os-pkgs", "lang-pkgs", "secret", "license", "custom"})
+_IN_IMAGES: Final = ("os-pkgs", "lang-pkgs", "secret", "license", "custom")
 """Classes of results that are about what is in an image, not about how it is run."""
 _REFERENCE: Final = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,500}")
 

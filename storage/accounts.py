@@ -203,6 +203,11 @@ _DELETIONS = (
     " WHERE vulnerability.account_id = :account_id AND event.vulnerability_id = vulnerability.id",
     "DELETE FROM vulnerability_occurrence WHERE account_id = :account_id",
     "DELETE FROM vulnerability WHERE account_id = :account_id",
+    # What was found in images of a cluster is an occurrence elsewhere, which the next sync closes.
+    "UPDATE vulnerability_cursor AS cursor SET asked = asked + 1"
+    " FROM account JOIN account AS home USING (team_id) WHERE account.id = :account_id"
+    " AND account.provider = 'kubernetes' AND home.provider = 'native'"
+    " AND cursor.account_id = home.id",
     "DELETE FROM type_coverage WHERE account_id = :account_id",
     "DELETE FROM resource WHERE account_id = :account_id",
 )

@@ -8,17 +8,33 @@ import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 from temporalio.client import Client
 
+from activities import engine_starts
 from contracts.findings import Finding, FindingFilter
-from contracts.vocabulary import FindingState, Provider, ScanStatus
+from contracts.scans import NativeOptions, ScanTrigger
+from contracts.targets import NewScope, NewTarget, ScopeEntry
+from contracts.vocabulary import FindingState, Provider, ScanStatus, ScopeKind, TargetKind
+from contracts.vulnerabilities import AccountSync, SyncPlanning, VulnerabilityFilter
 from runtime import task_queues
 from runtime.settings import Settings
-from storage import findings, keys
+from storage import (
+    accounts,
+    findings,
+    keys,
+    scans,
+    target_scopes,
+    targets,
+    vulnerabilities,
+    vulnerability_drift,
+    vulnerability_sync,
+)
 from storage.database import Database
 from tests.support.cluster import Cluster, furnish
 from tests.support.fake_kubernetes import TOKEN, running_kubernetes, thing
@@ -116,6 +132,12 @@ def mistake(namespace: str, kind: str, name: str) -> dict[str, Any]:
 def report(*resources: dict[str, Any]) -> dict[str, Any]:
     """A report of `trivy k8s`."""
     return {"ClusterName": "production", "Resources": list(resources)}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Of an installation where a registry may be on loopback."""
+    return settings.model_copy(update={"allow_loopback_targets": True})
 
 
 @pytest.fixture(scope="module")
@@ -266,3 +288,120 @@ async def test_kube_bench_looks_at_the_node_that_the_worker_runs_on_and_at_no_ot
         "4.1.1", "node-1", "node-1", "node",
     )  # fmt: skip
     assert finding.account_id == cluster.account_id
+
+
+class Images:
+    """Scans of one image as a target, and the vulnerabilities of the team."""
+
+    def __init__(self, cluster: Cluster, target_id: UUID) -> None:
+        self._cluster, self._target_id = cluster, target_id
+
+    @classmethod
+    async def make(cls, cluster: Cluster, image: str) -> Images:
+        """With a scope that allows it."""
+        registry = image.partition("/")[0]
+        scope = NewScope(
+            name="lab",
+            allows=[
+                ScopeEntry(kind=ScopeKind.IMAGE, value=registry),
+                ScopeEntry(kind=ScopeKind.CIDR, value="127.0.0.1/32"),
+            ],
+        )
+        target = NewTarget(kind=TargetKind.IMAGE, value=image)
+        async with cluster.database.transaction() as session:
+            await target_scopes.create_scope(
+                session, cluster.team_id, scope, who="test", at=datetime.now(UTC)
+            )
+            made = await targets.create_target(
+                session, cluster.team_id, target, at=datetime.now(UTC)
+            )
+        return cls(cluster, made.id)
+
+    async def scan(self) -> None:
+        """Scan the image to the end."""
+        options = NativeOptions(targets=[self._target_id])
+        made = self._cluster
+        async with made.database.transaction() as session:
+            scan, _ = await scans.create_scan(
+                session, made.team_id, options,
+                trigger=ScanTrigger(), idempotency_key=None, at=datetime.now(UTC),
+            )  # fmt: skip
+        await engine_starts.start_scan(
+            made.client, scan.id, kind=scan.kind, team_id=made.team_id,
+            account_id=scan.account_id, account_name="native",
+        )  # fmt: skip
+        await made.client.get_workflow_handle(f"scan/{scan.id}").result()
+
+    async def vulnerabilities(self) -> dict[str, tuple[str, int, set[str]]]:
+        """By weakness and resource: the status, open occurrences, and who reported it.
+
+        After a sync; the one that each scan starts may have come first.
+        """
+        found = {}
+        now = datetime.now(UTC)
+        team_id = self._cluster.team_id
+        async with self._cluster.database.transaction() as session:
+            planning = SyncPlanning(team_id=team_id, full=False, after=None, limit=10)
+            for account_id in await vulnerability_sync.accounts_to_sync(session, planning):
+                asked = AccountSync(team_id=team_id, account_id=account_id, full=False)
+                await vulnerability_sync.sync_account(session, asked, at=now)
+        async with self._cluster.database.transaction() as session:
+            for account in (await accounts.list_accounts(session, team_id, limit=10)).items:
+                assert await vulnerability_drift.disagreement(session, account.id, at=now) is None
+            page = await vulnerabilities.list_vulnerabilities(
+                session, team_id, VulnerabilityFilter(), at=now, limit=50
+            )
+            for each in page.items:
+                full = await vulnerabilities.get_vulnerability(session, team_id, each.id, at=now)
+                sources = {one.source for one in full.occurrences}
+                key = f"{each.weakness} {each.resource_uid}"
+                assert key not in found
+                found[key] = (each.status.value, each.open_occurrences, sources)
+        return found
+
+
+async def test_an_image_has_one_vulnerability_whether_the_cluster_or_the_image_was_scanned(
+    cluster: Cluster, trivy: Trivy
+) -> None:
+    image, other = "127.0.0.1:5000/shop:1", "127.0.0.1:5000/cart:1"  # its address is looked up
+    how: dict[str, Any] = {"kind": None, "compliance": False, "discovery": False}
+    trivy.finds(
+        "k8s",
+        report(
+            workload("web", image, "openssl", "zlib1g"),
+            workload("web", image, "openssl", namespace="staging"),
+            workload("cart", other, "openssl"),  # another image
+            mistake("shop", "Deployment", "web"),
+        ),
+    )
+    whole = {"SchemaVersion": 2, "ArtifactName": image, "Metadata": metadata_of(image)}
+    trivy.finds("image", {**whole, "Results": [result_of(image, "openssl")]})
+    images = await Images.make(cluster, image)
+
+    await cluster.scan(**how)
+    await images.scan()
+
+    both = {"trivy_k8s", "trivy_image"}
+    assert await images.vulnerabilities() == {
+        f"{CVE} {image}/openssl": ("open", 3, both),  # two namespaces, and the image itself
+        f"{CVE} {image}/zlib1g": ("open", 1, {"trivy_k8s"}),
+        f"{CVE} {other}/openssl": ("open", 1, {"trivy_k8s"}),
+        "KSV012 shop/Deployment/web": ("open", 1, {"trivy_k8s"}),
+    }
+
+    trivy.finds("k8s", report(workload("cart", other, "openssl")))
+    await cluster.scan(**how)
+    after = await images.vulnerabilities()
+    assert after[f"{CVE} {image}/openssl"] == ("open", 1, both)
+    assert after[f"{CVE} {image}/zlib1g"] == ("closed", 0, {"trivy_k8s"})
+
+    trivy.finds("image", {**whole, "Results": [result_of(image)]})
+    await images.scan()
+    after = await images.vulnerabilities()
+    assert after[f"{CVE} {image}/openssl"] == ("closed", 0, both)
+    assert after[f"{CVE} {other}/openssl"] == ("open", 1, {"trivy_k8s"})
+
+    async with cluster.database.transaction() as session:
+        await accounts.delete_account(session, cluster.team_id, cluster.account_id)
+    after = await images.vulnerabilities()
+    assert after[f"{CVE} {other}/openssl"] == ("closed", 0, {"trivy_k8s"})

@@ -45,8 +45,8 @@ from contracts.scans import (
     ShardTask,
 )
 from contracts.targets import PinnedTarget
-from contracts.vocabulary import ErrorClass, FindingStatus, Provider, TaskKind
-from scanners import native_plan, native_run
+from contracts.vocabulary import ErrorClass, FindingStatus, Provider, TargetKind, TaskKind
+from scanners import native_plan, native_run, native_tools
 from storage import checks, coverage, scan_checkpoints, scan_policies, scan_state
 from storage.merge import staging
 
@@ -79,6 +79,7 @@ class NativeScanActivities(StagedShards):
             policy = await scan_policies.load_policy(session, scan.team_id, scan.native.policy)
         shards = list[scan_state.PlannedShard]()
         notes, refused = list[str](), list[TargetInvalid | NotFound]()
+        kinds = set[TargetKind]()
         for target_id in dict.fromkeys(scan.native.targets):
             try:
                 pinned = await target_pinning.pin_target(
@@ -88,11 +89,15 @@ class NativeScanActivities(StagedShards):
                 refused.append(error)
                 notes.append(f"Not scanned: {error.message}")
                 continue
+            kinds.add(pinned.kind)
             planned = native_plan.plan(pinned, scan.native.tools)
             notes += planned.notes
             shards += [_shard(tool, policy, pinned) for tool in planned.tools]
         if refused and not shards:
             raise refused[0]
+        if fix := native_tools.unsuitable(scan.native.tools or (), kinds):
+            words = f"None of the tools {', '.join(scan.native.tools or ())} looks at any target."
+            raise ScopeInvalid(words, field="tools", fix=fix)
         async with self._database.transaction() as session:
             await scan_state.write_plan(session, scan.id, shards, notes=notes)
         return shards

@@ -12,7 +12,7 @@ from api.problems import Refusal
 from api.state import Services
 from api.wording import FieldMessage
 from contracts.scans import NativeOptions, Scan, ScanTrigger
-from scanners.native_tools import TOOLS
+from scanners.native_tools import TOOLS, unsuitable
 from storage import accounts, scan_policies, scans, targets
 
 
@@ -35,7 +35,8 @@ async def option_errors(
     session: AsyncSession, team_id: UUID, asked: NativeOptions
 ) -> list[FieldMessage]:
     """The names in a native scan's options that do not exist, field by field."""
-    known = {target.id for target in await targets.load_targets(session, team_id, asked.targets)}
+    found = await targets.load_targets(session, team_id, asked.targets)
+    known = {target.id for target in found}
     errors = [
         (f"targets[{number}]", "There is no such target. `cloudsweep target list` shows them.")
         for number, target_id in enumerate(asked.targets)
@@ -46,6 +47,9 @@ async def option_errors(
         for number, tool in enumerate(asked.tools or ())
         if tool not in TOOLS
     ]
+    fix = unsuitable(asked.tools or (), {target.kind for target in found})
+    if not errors and fix:
+        errors.append(("tools", f"None of these tools looks at any of the targets. {fix}"))
     policies = await scan_policies.all_policies(session, team_id)
     if asked.policy not in policies:
         errors.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from contracts.native import NativeTool
@@ -27,3 +28,11 @@ OF_ITS_OWN_MACHINE: Final = frozenset({NativeTool.KUBE_BENCH})
 
 TOOLS: Final = tuple(dict.fromkeys(tool for tools in SUITABLE.values() for tool in tools))
 """Every tool that a scan of targets may name."""
+
+
+def unsuitable(tools: Collection[str], kinds: Collection[TargetKind]) -> str | None:
+    """What to use instead, in words, when none of these tools looks at any of these kinds."""
+    if not tools or not kinds or any(tool in SUITABLE[kind] for kind in kinds for tool in tools):
+        return None
+    fitting = (f"{', '.join(SUITABLE[kind]) or 'no tool'} for {kind}" for kind in sorted(kinds))
+    return f"Use {'; '.join(fitting)}."

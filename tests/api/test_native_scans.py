@@ -95,6 +95,24 @@ async def test_unknown_names_are_refused_by_field(
     assert set(errors_of(answer)) == {"targets[1]", "tools[0]", "policy"}
 
 
+async def test_tools_that_suit_no_target_are_refused_with_those_that_do(
+    script: Script, operator: httpx.AsyncClient, scope: Row
+) -> None:
+    target = await add_target(operator, "host", ADDRESS)
+    network = await add_target(operator, "cidr", f"{ADDRESS}/32")
+    body = {"targets": [target["id"], network["id"]], "tools": ["trivy_image", "checkov"]}
+
+    answer = await operator.post("scans/native", json=body)
+    as_a_job = await operator.post("jobs/native_scan/runs", json={"params": body})
+
+    assert (answer.status_code, as_a_job.status_code) == (422, 422)
+    words = errors_of(answer)["tools"]
+    assert "Use nmap for cidr; nmap, testssl, sslyze, nuclei for host." in words
+    assert set(errors_of(as_a_job)) == {"params.tools"}
+    some = await operator.post("scans/native", json={**body, "tools": ["checkov", "nmap"]})
+    assert some.status_code == 202  # a note says of which target it is not
+
+
 async def test_one_port_of_a_host_says_nothing_of_its_others(
     script: Script, operator: httpx.AsyncClient, scope: Row, tmp_path: Path
 ) -> None:

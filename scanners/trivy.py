@@ -207,9 +207,10 @@ def _result(result: object, place: _Place) -> Iterator[NativeFinding]:
 
 
 def _identity(place: _Place, each: dict[str, Any], *parts: str) -> tuple[str, ...]:
-    """Trivy's own fingerprint where it gives one."""
+    """Trivy's own fingerprint where it gives one, which workloads of one image may share."""
     fingerprint = hostile_text.line(each.get("Fingerprint"), 200)
-    rest = (fingerprint,) if fingerprint else (place.artifact, *parts)
+    where = (place.artifact,) if place.artifact else ()
+    rest = (*where, fingerprint) if fingerprint else (place.artifact, *parts)
     return (place.tool.value, place.asset, *rest)
 
 

@@ -56,3 +56,30 @@ async def test_the_inventory_of_a_cluster_recurs_and_that_of_another_account_doe
             "message": "The account production is one of aws.",
         }
     ]
+
+
+async def test_tools_are_named_for_clusters_only_and_only_those_that_look_at_one(
+    operator: httpx.AsyncClient,
+) -> None:
+    cluster, aws = await add(operator, CLUSTER), await add(operator, AWS)
+
+    async def refused(account_id: str, *tools: str) -> list[dict[str, str]]:
+        answer = await operator.post("scans", json={"account_id": account_id, "tools": tools})
+        assert answer.status_code == 422, answer.text
+        found: list[dict[str, str]] = answer.json()["errors"]
+        return found
+
+    assert await refused(cluster, "trivy_k8s", "nmap") == [
+        {
+            "field": "tools[1]",
+            "message": "No tool `nmap` looks at a cluster. There are: trivy_k8s, kube_bench.",
+        }
+    ]
+    assert await refused(aws, "trivy_k8s") == [
+        {
+            "field": "tools",
+            "message": "Only scans of clusters name tools; this account is one of aws.",
+        }
+    ]
+    answer = await operator.post("scans", json={"account_id": cluster, "tools": ["trivy_k8s"]})
+    assert answer.json()["options"]["tools"] == ["trivy_k8s"]

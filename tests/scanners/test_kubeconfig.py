@@ -13,6 +13,7 @@ import yaml
 from contracts.accounts import EnvironmentCredentials, FileCredentials, KubeContextCredentials
 from contracts.errors import CredentialsRejected
 from contracts.vocabulary import Provider
+from scanners import kubeconfig
 from scanners.credentials import runner_environment
 from scanners.kubeconfig import ClusterAccess, read_access, with_files
 from tests.support.fake_kubernetes import write_kubeconfig
@@ -130,6 +131,27 @@ def test_without_kubeconfig_the_default_file_counts_and_then_the_pod_itself(tmp_
     written(tmp_path / ".kube" / "config")
     access = read_access(EnvironmentCredentials(), worker=home | pod)
     assert (access.cluster, access.context) == ("production", "prod")
+
+
+def test_a_tool_gets_a_file_of_one_context_that_only_we_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pod").mkdir()
+    (tmp_path / "pod" / "token").write_text("the-token-of-the-pod\n")
+    monkeypatch.setattr(kubeconfig, "POD_FILES", tmp_path / "pod")
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOME": str(tmp_path)}
+    of_a_pod = read_access(EnvironmentCredentials(), worker=pod)
+    for number, access in enumerate((read(written(tmp_path / "config")), of_a_pod)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+
+        path = kubeconfig.write_alone(access, directory)
+
+        assert path.stat().st_mode & 0o777 == 0o600
+        told = read_access(FileCredentials(path=str(path)))
+        assert (told.context, told.server) == (access.context, access.server)
+        assert told.config is not None
+        assert "token" in told.config["users"][0]["user"]
 
 
 def test_what_is_embedded_becomes_files_that_only_we_read(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def result_of(image: str, *packages: str, number: str = CVE) -> dict[str, Any]:
                 "InstalledVersion": "1",
                 "Severity": "HIGH",
                 "Title": "A type confusion",
-                "Fingerprint": f"sha256:{os.urandom(8).hex()}",
+                "Fingerprint": f"sha256:{number}-{each}",
             }
             for each in packages
         ],

@@ -10,9 +10,10 @@ from typing import Final
 
 from temporalio import activity
 
+from activities.failures import as_application_error
 from activities.native_scans import NativeScanActivities, Said
-from activities.staged_shards import phase_plan
-from contracts.errors import ScopeInvalid
+from activities.staged_shards import last_try, phase_plan
+from contracts.errors import ScopeInvalid, TargetUnreachable
 from contracts.native import NORMAL, POLICIES, Cluster, NativeTool, Node
 from contracts.scans import PhasePlan, Problem, ScanOptions, ScanRequest, ShardReport, ShardTask
 from contracts.vocabulary import TaskKind
@@ -64,7 +65,10 @@ class ClusterToolActivities(NativeScanActivities):
         access = kubeconfig.read_access(account.credentials, account_uid=account.uid)
         policy = POLICIES[shard.plan["policy"]]
         if tool in OF_ITS_OWN_MACHINE:
-            node = Node(await _own_node(access))
+            try:
+                node = Node(await _own_node(access))
+            except TargetUnreachable as error:
+                raise as_application_error(error, final=last_try()) from None
             job = native_plan.Job(ADAPTERS[tool], node, policy)
             return await self._assess(task, where, [job], Said("node", account.provider))
         async with self._database.transaction() as session:  # the home of what is found in images

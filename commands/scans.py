@@ -274,7 +274,7 @@ def follow_to_end(api: Api, scan: Row, as_json: bool) -> None:
 
 def _in_words(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(value)
+        return ", ".join(value) or "none"
     return value if isinstance(value, str) else "no"
 
 

@@ -73,4 +73,4 @@ def _scope(target: Row) -> Iterator[str]:
         return
     for name, value in target["options"].items():
         if value not in (None, True):
-            yield f"{name}: {', '.join(value) if isinstance(value, list) else 'no'}"
+            yield f"{name}: {', '.join(value) or 'none' if isinstance(value, list) else 'no'}"

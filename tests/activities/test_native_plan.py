@@ -46,6 +46,9 @@ async def test_a_scan_whose_tools_suit_none_of_its_targets_is_not_planned(lab: L
         "tools", "Use nmap, testssl, sslyze, nuclei for host.",
     )  # fmt: skip
     assert [shard.key for shard in plan.shards] == ["nmap/127.0.0.1"]
+    async with lab.database.transaction() as session:
+        planned = await scans.get_scan(session, lab.team_id, some.id)
+    assert planned.notes == ["checkov does not look at a host such as 127.0.0.1."]
 
 
 def test_tools_are_unsuitable_only_when_none_of_them_suits_any_of_the_kinds() -> None:

@@ -42,13 +42,15 @@ async def test_what_nmap_finds_is_told_by_the_names_that_people_gave(
     assert web in listed
 
 
-async def test_a_tool_that_does_not_suit_the_target_is_told_in_a_note(
-    script: Script, in_process: InProcess
+async def test_a_tool_that_does_not_suit_the_target_is_refused_with_those_that_do(
+    in_process: InProcess,
 ) -> None:
     await in_process(f"scope add lab --cidr {ADDRESS}/32")
     await in_process(f"target add host {ADDRESS}")
     ran = await in_process(f"scan native {ADDRESS} --tool checkov --wait")
-    assert f"checkov does not look at a host such as {ADDRESS}." in ran.out
+    assert ran.code == 2
+    assert "None of these tools looks at any of the targets." in ran.err
+    assert "Use nmap, testssl, sslyze, nuclei for host." in " ".join(ran.err.split())
 
 
 async def test_unknown_names_are_refused_with_what_there_is(in_process: InProcess) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import socket
 import sys
 from typing import Any
 
@@ -39,6 +40,7 @@ def make_provider(
 
         # A megabyte of JSON that Prowler parses anew for every client.
         aws_provider.read_aws_regions_file = functools.lru_cache(aws_provider.read_aws_regions_file)
+        _read_descriptions_without_words()
         if regions:
             arguments["regions"] = set(regions)
             _fix_default_region(aws_provider.AwsProvider, home_region, pinned=pinned)
@@ -74,6 +76,20 @@ def _fix_default_region(kind: Any, home_region: str, *, pinned: bool) -> None:
         return str(min(audited))
 
     kind.get_default_region = get_default_region
+
+
+def _read_descriptions_without_words() -> None:
+    """API descriptions in half the memory: no words for people, plain dictionaries, which are in
+    order too. They are most of what a shard holds."""
+    from botocore import loaders
+
+    def described(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if isinstance(found.get("documentation"), str):  # not a member of that name
+            found["documentation"] = ""
+        return found
+
+    loaders.OrderedDict = described  # what it makes each object with
 
 
 def identity_of(provider: str, cloud: Any) -> dict[str, Any]:
@@ -125,7 +141,8 @@ def prepare_checks(texts: Texts) -> None:
 
 
 def prepare_aws() -> None:
-    """Fixed order where order decides, and one client class per service instead of per region."""
+    """Fixed order where order decides, one client class per service instead of per region, and no
+    call repeated to a host that does not exist."""
     from botocore.client import ClientCreator
     from prowler.providers.aws.lib.service.service import AWSService
 
@@ -150,6 +167,34 @@ def prepare_aws() -> None:
         return classes[key]
 
     ClientCreator._create_client_class = create_class
+    _ask_no_missing_host_again()
+
+
+def _ask_no_missing_host_again() -> None:
+    """A service without an endpoint in a region, or that puts a name before a custom endpoint's.
+
+    By default each such call sleeps through three tries, up to seven seconds. Should the name
+    be missing for a moment only, the failure counts as an outage, and the shard is tried again.
+    """
+    from botocore.retries.standard import StandardRetryConditions
+
+    is_retryable = StandardRetryConditions.is_retryable
+
+    def retried(conditions: Any, context: Any) -> bool:
+        if is_missing_host(context.caught_exception):
+            return False
+        return bool(is_retryable(conditions, context))
+
+    StandardRetryConditions.is_retryable = retried
+
+
+def is_missing_host(error: BaseException | None) -> bool:
+    """True when the resolver's answer is that there is no such name, not that it has no answer."""
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return error.errno == socket.EAI_NONAME
+        error = getattr(error, "kwargs", {}).get("error") or error.__cause__
+    return False
 
 
 def forget_service(provider: str, module: str, cloud: Any) -> None:

@@ -83,6 +83,7 @@ def _scan(job: dict[str, Any], out: Records) -> None:
     unknown = [check for check in checks if check not in texts.checks]
     if unknown:
         out.fail("scope", f"Prowler has no check {', '.join(unknown[:5])}")
+    texts = texts._replace(checks={check: texts.checks[check] for check in checks})
     regional = set(job["regional_services"])
     cloud = make_provider(
         provider,

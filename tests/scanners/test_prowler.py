@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import subprocess
 from contextlib import aclosing
 from pathlib import Path
 
@@ -29,6 +31,33 @@ from tests.support.prowler_scan import (
     scanner_processes,
     until_scanner_runs,
 )
+
+# In Prowler's interpreter: how often a call is sent to a host of which the resolver says this.
+ASK_A_MISSING_HOST = """
+import socket, sys, types
+
+scanners = types.ModuleType("scanners")
+scanners.__path__ = [sys.argv[1] + "/scanners"]
+sys.modules["scanners"] = scanners
+import boto3, botocore.config
+from botocore.retries.standard import ExponentialBackoff
+from scanners.prowler_runner.cloud import prepare_aws
+
+def resolve(*arguments, **options):
+    raise socket.gaierror(getattr(socket, sys.argv[2]), "in the words of the resolver")
+
+prepare_aws()
+socket.getaddrinfo = resolve
+ExponentialBackoff.delay_amount = lambda backoff, context: 0
+config = botocore.config.Config(retries={"total_max_attempts": 3, "mode": "standard"})
+client = boto3.client("sts", region_name="eu-west-1", config=config)
+sent = []
+client.meta.events.register("before-send", lambda **_: sent.append(1))
+try:
+    client.get_caller_identity()
+except Exception as error:
+    print(len(sent), type(error).__name__)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +200,22 @@ async def test_verdicts_that_depend_on_the_order_of_regions_do_not_flap(
     for _ in range(3):
         outcome = await run(job_for(audited_cloud.url, credentials, checks), prowler_settings)
         assert sorted(outcome.findings) == expected
+
+
+@pytest.mark.parametrize(("answer", "tries"), [("EAI_NONAME", 1), ("EAI_AGAIN", 3)])
+def test_a_host_that_does_not_exist_is_asked_once_and_one_that_may_exist_again(
+    prowler_settings: Settings, answer: str, tries: int
+) -> None:
+    runner = Path(prowler.__file__).parent / "prowler_runner" / "cloud.py"
+    environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    done = subprocess.run(
+        [prowler_settings.prowler_python, "-c", ASK_A_MISSING_HOST, runner.parents[2], answer],
+        env={**environment, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == (f"{tries} EndpointConnectionError\n", 0), done.stderr
 
 
 async def test_a_role_is_scanned_as_the_account_it_belongs_to(

@@ -9,6 +9,7 @@ import typer
 
 from commands import (
     accounts,
+    assets,
     decisions,
     finding_export,  # noqa: F401  (adds its command to that of findings)
     findings,
@@ -64,6 +65,7 @@ app.add_typer(mute_rules.app, name="mute")
 app.add_typer(sla.app, name="sla")
 app.add_typer(retention.app, name="retention")
 app.command("import")(imports.import_file)
+app.add_typer(assets.app, name="asset")
 app.add_typer(inventory.resource, name="resource")
 app.add_typer(inventory.check, name="check")
 app.add_typer(keys.app, name="key")

@@ -13,6 +13,7 @@ import uvloop
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.asset_discovery import AssetDiscoveryActivities
 from activities.cluster_tools import ClusterToolActivities
 from activities.failures import SafeFailures
 from activities.kubernetes_shards import KubernetesActivities
@@ -73,6 +74,7 @@ def registrations(
     shards = ShardActivities(database, settings)
     native = NativeScanActivities(database, settings)
     cluster_tools = ClusterToolActivities(database, settings)
+    discovery = AssetDiscoveryActivities(database, settings)
     kubernetes = KubernetesActivities(database, settings)
     endings = RunEndActivities(database, client)
     admission = RunAdmissionActivities(database, endings, JOBS)
@@ -103,7 +105,9 @@ def registrations(
                 lifecycle.end_scan,
             ],
         ),
-        task_queues.DISCOVERY: Registration([], [shards.discover_shard, kubernetes.list_kinds]),
+        task_queues.DISCOVERY: Registration(
+            [], [shards.discover_shard, kubernetes.list_kinds, discovery.join_assets]
+        ),
         task_queues.COMPLIANCE: Registration([], [lifecycle.plan_compliance, shards.assess_shard]),
         task_queues.NATIVE: Registration(
             [],
@@ -112,6 +116,8 @@ def registrations(
                 native.run_tool,
                 cluster_tools.plan_cluster_tools,
                 cluster_tools.run_cluster_tool,
+                discovery.plan_ranges,
+                discovery.look_at_range,
             ],
         ),
         task_queues.SYNC: Registration(

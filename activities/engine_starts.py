@@ -36,6 +36,7 @@ SCAN_STARTS: Final[dict[ScanKind, ScanStart]] = {
     ),
     ScanKind.IMPORT: ScanStart("ImportMerge", task_queues.SYNC, "Import into"),
     ScanKind.NATIVE: ScanStart("NativeScan", task_queues.SCANS, "Targets:"),
+    ScanKind.HYBRID: ScanStart("HybridAssetDiscovery", task_queues.SCANS, "Assets:"),
 }
 """By name: importing the workflows would load every scanner. A test compares the names."""
 

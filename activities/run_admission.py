@@ -17,12 +17,11 @@ from activities.run_endings import RunEndActivities
 from contracts.errors import NotFound
 from contracts.jobs import Job, ScanJob
 from contracts.runs import RunAdmission, RunAsked, RunPlan
-from contracts.scans import NativeOptions, NewScan, ScanRequest, ScanTrigger
+from contracts.scans import NewScan, ScanRequest, ScanTrigger
 from contracts.schedules import StoredSchedule
 from contracts.vocabulary import (
     OverlapPolicy,
     RunOutcome,
-    ScanKind,
     ScheduleStatus,
     TriggerKind,
 )
@@ -243,7 +242,8 @@ class RunAdmissionActivities:
         scan_id = None
         if due.scan is not None:
             manual = due.schedule is None
-            asks = NativeOptions if due.scan.kind is ScanKind.NATIVE else NewScan
+            kind = due.scan.kind
+            asks = scans.OF_THE_TEAM.get(kind, NewScan) if kind else NewScan
             scan, _ = await scans.create_scan(
                 session,
                 due.team_id,
@@ -324,7 +324,7 @@ class RunAdmissionActivities:
         job = self._jobs.get(name)
         scan = job.scan if job else None
         if scan is not None:  # one account has one running scan, whatever started it
-            if scan.kind is ScanKind.NATIVE:
+            if scan.kind in scans.OF_THE_TEAM:
                 account_id = (await accounts.native_account(session, team_id, at=asked.asked_at)).id
             key = f"account/{account_id}"
         return _Due(

@@ -59,6 +59,7 @@ PLANNED_ON: Final = {
     ScanKind.CLOUD: task_queues.COMPLIANCE,
     ScanKind.KUBERNETES: task_queues.COMPLIANCE,
     ScanKind.NATIVE: task_queues.NATIVE,
+    ScanKind.HYBRID: task_queues.NATIVE,
 }
 """Shards are planned where their scanner is."""
 

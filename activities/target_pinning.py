@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from contracts.targets import PinnedTarget, Target
+from contracts.vocabulary import TargetKind
 from runtime.own_servers import own_servers
 from runtime.settings import Settings
 from runtime.temporal import connect_config
@@ -44,6 +45,37 @@ async def verify_target(
     return await pinning.verify(pinned, target)
 
 
+async def pinning_of(
+    database: Database,
+    settings: Settings,
+    team_id: UUID,
+    *,
+    at: datetime,
+    resolver: Resolver = system_resolver,
+) -> Pinning:
+    """What this team's targets are judged by now, also those that are no rows."""
+    async with database.transaction() as session:
+        scopes = await target_scopes.all_scopes(session, team_id)
+    # No connection is held while name servers are asked.
+    around = await surroundings_of(settings, resolver=resolver)
+    return Pinning(approvals_of(scopes), around, at, resolver)
+
+
+def passing_target(team_id: UUID, kind: TargetKind, value: str, *, at: datetime) -> Target:
+    """A target that is no row: a range of a scope, a name that the inventory has."""
+    return Target(
+        id=UUID(int=0),
+        team_id=team_id,
+        kind=kind,
+        value=value,
+        tags={},
+        enabled=True,
+        scope=None,
+        created_at=at,
+        updated_at=at,
+    )
+
+
 async def surroundings_of(
     settings: Settings, *, resolver: Resolver = system_resolver
 ) -> Surroundings:
@@ -67,7 +99,4 @@ async def _judged(
 ) -> tuple[Target, Pinning]:
     async with database.transaction() as session:
         target = await targets.get_target(session, team_id, target_id)
-        scopes = await target_scopes.all_scopes(session, team_id)
-    # No connection is held while name servers are asked.
-    around = await surroundings_of(settings, resolver=resolver)
-    return target, Pinning(approvals_of(scopes), around, at, resolver)
+    return target, await pinning_of(database, settings, team_id, at=at, resolver=resolver)

@@ -280,6 +280,14 @@ TARGETS: Final[dict[str, Example]] = {
     "cluster": {"summary": "A cluster", "value": {"kind": "cluster", "value": "production"}},
 }
 
+HYBRID: Final[dict[str, Example]] = {
+    "everything": {"summary": "The networks of every valid scope", "value": {}},
+    "gently": {
+        "summary": "Those of one scope, slowly",
+        "value": {"scopes": [ACCOUNT], "policy": "gentle"},
+    },
+}
+
 SCAN_POLICIES: Final[dict[str, Example]] = {
     "night": {
         "summary": "Slowly, and only the ports of the web",

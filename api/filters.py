@@ -229,6 +229,20 @@ class TargetListQuery(CommaLists, PageQuery):
     q: Search | None = Field(None, description="Text in the value.")
 
 
+class AssetQuery(CommaLists, AssetFilter):
+    """Filters of assets, as the query string has them."""
+
+    q: Search | None = Field(None, description="Text in the address or its names.")
+
+    def filter(self) -> AssetFilter:
+        """The contract alone, without what only the query string has."""
+        return AssetFilter(**{name: getattr(self, name) for name in AssetFilter.model_fields})
+
+
+class AssetListQuery(AssetQuery, PageQuery):
+    """One page of assets."""
+
+
 class ScopeListQuery(CommaLists, PageQuery):
     """One page of scopes."""
 

@@ -22,7 +22,7 @@ from contracts.errors import Conflict, EngineUnavailable, NotFound
 from contracts.jobs import Job, JobScope
 from contracts.keys import Caller
 from contracts.runs import Run, RunEnd, RunRequest
-from contracts.scans import NativeOptions, ScanOptions
+from contracts.scans import HybridOptions, NativeOptions, ScanOptions
 from contracts.schedules import CLOUD_SCAN, CloudScanTarget, JobTarget, Target
 from contracts.vocabulary import OverlapPolicy, Provider, Role, RunOutcome, RunTrigger
 from runtime import temporal
@@ -92,7 +92,7 @@ async def param_errors(
         given = job.params.model_validate(params)
     except ValidationError as error:
         return validation_errors(error.errors(), ("body", *prefix.split(".")))
-    if isinstance(given, NativeOptions):
+    if isinstance(given, NativeOptions | HybridOptions):
         return [
             (f"{prefix}.{name}", words)
             for name, words in await native_control.option_errors(session, team_id, given)

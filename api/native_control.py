@@ -1,4 +1,4 @@
-"""Native scans over the API: which targets and tools there are, before anything is queued."""
+"""Scans of targets and of assets over the API: whether all they name exists, before any is queued."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from api import scan_control
 from api.problems import Refusal
 from api.state import Services
 from api.wording import FieldMessage
-from contracts.scans import NativeOptions, Scan, ScanTrigger
+from contracts.scans import HybridOptions, NativeOptions, Scan, ScanTrigger
+from contracts.vocabulary import ScanKind
 from scanners.native_tools import TOOLS, unsuitable
-from storage import accounts, scan_policies, scans, targets
+from storage import accounts, scan_policies, scans, target_scopes, targets
 
 
 async def start(
-    shared: Services, team_id: UUID, asked: NativeOptions, key: str | None, at: datetime
+    shared: Services,
+    team_id: UUID,
+    asked: NativeOptions | HybridOptions,
+    key: str | None,
+    at: datetime,
 ) -> Scan:
     """Insert the row and commit, then start the workflow by id, as for a scan of an account."""
     async with shared.database.transaction() as session:
@@ -25,16 +30,48 @@ async def start(
         if errors:
             raise Refusal(422, "The scan names something that does not exist.", errors=errors)
         scan, _ = await scans.create_scan(
-            session, team_id, asked, trigger=ScanTrigger(), idempotency_key=key, at=at
+            session,
+            team_id,
+            asked,
+            trigger=ScanTrigger(),
+            idempotency_key=key,
+            at=at,
+            kind=ScanKind.HYBRID if isinstance(asked, HybridOptions) else ScanKind.NATIVE,
         )
         account = await accounts.get_account(session, team_id, scan.account_id)
     return await scan_control.started(shared, team_id, scan, account)
 
 
 async def option_errors(
+    session: AsyncSession, team_id: UUID, asked: NativeOptions | HybridOptions
+) -> list[FieldMessage]:
+    """The names in such a scan's options that do not exist, field by field."""
+    if isinstance(asked, HybridOptions):
+        errors = await _unknown_scopes(session, team_id, asked)
+    else:
+        errors = await _unknown_targets(session, team_id, asked)
+    policies = await scan_policies.all_policies(session, team_id)
+    if asked.policy not in policies:
+        errors.append(
+            ("policy", f"There is no policy `{asked.policy}`. Use {', '.join(policies)}.")
+        )
+    return errors
+
+
+async def _unknown_scopes(
+    session: AsyncSession, team_id: UUID, asked: HybridOptions
+) -> list[FieldMessage]:
+    known = {scope.id for scope in await target_scopes.all_scopes(session, team_id)}
+    return [
+        (f"scopes[{number}]", "There is no such scope. `cloudsweep scope list` shows them.")
+        for number, scope_id in enumerate(asked.scopes or ())
+        if scope_id not in known
+    ]
+
+
+async def _unknown_targets(
     session: AsyncSession, team_id: UUID, asked: NativeOptions
 ) -> list[FieldMessage]:
-    """The names in a native scan's options that do not exist, field by field."""
     found = await targets.load_targets(session, team_id, asked.targets)
     known = {target.id for target in found}
     errors = [
@@ -50,9 +87,4 @@ async def option_errors(
     fix = unsuitable(asked.tools or (), {target.kind for target in found})
     if not errors and fix:
         errors.append(("tools", f"None of these tools looks at any of the targets. {fix}"))
-    policies = await scan_policies.all_policies(session, team_id)
-    if asked.policy not in policies:
-        errors.append(
-            ("policy", f"There is no policy `{asked.policy}`. Use {', '.join(policies)}.")
-        )
     return errors

@@ -55,6 +55,7 @@ TAGS: Final = [
     {"name": "retention", "description": "How long what is over is kept, and legal holds."},
     {"name": "targets", "description": "What native scans look at: hosts, networks, images, …"},
     {"name": "scopes", "description": "What a team may scan, by whose approval, until when."},
+    {"name": "assets", "description": "What is exposed, what is known and what is not."},
     {"name": "scan policies", "description": "How hard native scans may work."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},

@@ -14,6 +14,9 @@ from commands.client import UNREACHABLE, Api, Failure, Row
 from commands.output import cell, clock, console, plain, say, short
 from contracts.vocabulary import RunOutcome, ScanKind, ScanStatus, TaskKind, TaskStatus
 
+OF_THE_TEAM: Final = {ScanKind.NATIVE: "targets", ScanKind.HYBRID: "assets"}
+"""Scans of no account and no inventory, and what they are called where an account's name stands."""
+
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
@@ -121,7 +124,7 @@ def _counts(scan: Row) -> str:
     found = scan["counts"]["findings"]
     resources = f"{scan['counts']['resources']} resources · "
     return (
-        f"{'' if scan['kind'] == ScanKind.NATIVE else resources}findings: {found['new']} new, "
+        f"{'' if scan['kind'] in OF_THE_TEAM else resources}findings: {found['new']} new, "
         f"{found['changed']} changed, {found['resolved']} resolved, {found['unchanged']} unchanged"
     )
 

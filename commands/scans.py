@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import typer
 
-from commands import accounts, targets
+from commands import accounts, scopes, targets
 from commands.client import Api, Row, connected
+from commands.live import OF_THE_TEAM
 from commands.output import (
     AsJson,
     Cursor,
@@ -24,7 +25,7 @@ from commands.output import (
     show_page,
     table,
 )
-from contracts.vocabulary import ScanKind, ScanStatus, TriggerKind
+from contracts.vocabulary import ScanStatus, TriggerKind
 
 app = typer.Typer(no_args_is_help=True, help="Scans: start, watch, pause, resume, cancel.")
 
@@ -124,6 +125,27 @@ def native(
         _start(api, "scans/native", body, idempotency_key, wait, as_json)
 
 
+@app.command("hybrid")
+def hybrid(
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Only the networks of this scope: name or id.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="How hard: see `cloudsweep policy list`.")] = "normal",
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key gives the same scan.")
+    ] = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look who answers in approved networks; join that with inventory and targets into assets."""
+    with connected() as api:
+        body: Row = {"policy": policy}
+        body |= {"scopes": [scopes.find(api, each) for each in scope]} if scope else {}
+        _start(api, "scans/hybrid", body, idempotency_key, wait, as_json)
+    if wait and not as_json:
+        say("What there is: cloudsweep asset summary, cloudsweep asset list --standing unmanaged")
+
+
 def _start(
     api: Api, path: str, body: Row, idempotency_key: str | None, wait: bool, as_json: bool
 ) -> None:
@@ -159,7 +181,7 @@ def list_(
         found = scan["counts"]["findings"]
         rows.add_row(
             short(scan["id"]),
-            cell("targets" if scan["kind"] == ScanKind.NATIVE else _account(scan, names)),
+            cell(OF_THE_TEAM.get(scan["kind"]) or _account(scan, names)),
             cell(scan["status"]),
             f"{scan['progress']:.0f} %",
             clock(scan["duration_seconds"]),
@@ -307,7 +329,7 @@ def _details(scan: Row, shown: Row) -> Any:
         ),
         ("Failed shards", str(shards["failed"]) if shards["failed"] else None),
         ("Took", clock(scan["duration_seconds"]) if scan["duration_seconds"] else None),
-        ("Resources", str(counts["resources"]) if scan["kind"] != ScanKind.NATIVE else None),
+        ("Resources", str(counts["resources"]) if scan["kind"] not in OF_THE_TEAM else None),
         (
             "Findings",
             f"{found['new']} new, {found['changed']} changed, {found['resolved']} resolved, "

@@ -1,13 +1,15 @@
-"""Assets: what the cloud inventory, the network and the team's targets say of one address or name.
-
-All of it are plain values; nothing here was looked up or connected to.
-"""
+"""Assets: what the cloud inventory, the network and the team's targets say of one address or name."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
+
+from pydantic import Field
+
+from contracts.base import Contract
 
 
 class AssetSource(StrEnum):
@@ -80,3 +82,48 @@ class AssetFacts(NamedTuple):
     open_ports: tuple[int, ...]
     exposure: Exposure
     standing: Standing
+
+
+class AssetCounts(Contract):
+    """What a discovery did to the list of assets."""
+
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    unchanged: int = 0
+
+
+class Asset(Contract):
+    """An address or a name as the API shows it."""
+
+    id: UUID
+    value: str = Field(description="The address, or the name that has none that may be known.")
+    names: list[str] = Field(description="Names that lead to this address.")
+    sources: list[AssetSource] = Field(description="Who knows it: cloud, network, target.")
+    exposure: Exposure
+    standing: Standing
+    open_ports: list[int] = Field(description="TCP, of those that were looked at.")
+    resource_ids: list[UUID] = Field(description="Resources of the inventory that have it.")
+    target_ids: list[UUID]
+    first_seen_at: datetime
+    changed_at: datetime
+    gone_at: datetime | None
+
+
+class AssetFilter(Contract):
+    """Filters of `GET /assets` and its summary."""
+
+    exposure: list[Exposure] | None = None
+    standing: list[Standing] | None = None
+    source: list[AssetSource] | None = None
+    q: str | None = None
+
+
+class AssetSummary(Contract):
+    """How many assets there are, by who knows them and by exposure."""
+
+    total: int
+    by_exposure: dict[Exposure, int]
+    by_standing: dict[Standing, int]
+    by_source: dict[AssetSource, int] = Field(description="An asset counts for each source.")
+    unmanaged_and_exposed: int

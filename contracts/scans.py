@@ -57,6 +57,17 @@ class NativeOptions(Contract):
     ] = "normal"
 
 
+class HybridOptions(Contract):
+    """The scope of hybrid discovery: in which approved networks it looks, how hard."""
+
+    scopes: Annotated[list[UUID], Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="Left out: the networks of every scope that is valid."
+    )
+    policy: Annotated[
+        ScopeName, Field(description="How hard: gentle, normal, fast, or one of the team's own.")
+    ] = "normal"
+
+
 class ScanTrigger(Contract):
     """What started a scan."""
 
@@ -114,7 +125,7 @@ class Scan(Contract):
     status: ScanStatus
     progress: float = Field(ge=0, le=100, description="Per cent of the work that is done.")
     trigger: ScanTrigger
-    options: ScanOptions | NativeOptions
+    options: ScanOptions | NativeOptions | HybridOptions
     queued_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

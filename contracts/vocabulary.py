@@ -36,6 +36,7 @@ class ScanKind(StrEnum):
     KUBERNETES_DISCOVERY = "kubernetes_discovery"  # its inventory alone
     IMPORT = "import"  # findings that were read from a file
     NATIVE = "native"  # hosts, URLs, images, repositories: targets
+    HYBRID = "hybrid"  # assets: the inventory, the network and targets joined
 
 
 class ScanStatus(StrEnum):
@@ -67,7 +68,7 @@ class TaskKind(StrEnum):
 
     DISCOVERY = "discovery"
     COMPLIANCE = "compliance"
-    NATIVE = "native"  # one tool on one target
+    NATIVE = "native"  # one tool on one target, or network discovery of one range
 
 
 class TaskStatus(StrEnum):

@@ -15,6 +15,7 @@ from contracts.base import Contract
 from contracts.errors import Conflict, NotFound
 from contracts.scans import (
     Coverage,
+    HybridOptions,
     NativeOptions,
     Scan,
     ScanCounts,
@@ -46,6 +47,7 @@ class ScanRecord(Contract):
     status: ScanStatus
     options: ScanOptions
     native: NativeOptions | None
+    hybrid: HybridOptions | None = None
     trigger: ScanTrigger
 
 
@@ -71,6 +73,7 @@ async def load_scan(session: AsyncSession, scan_id: UUID) -> ScanRecord:
         status=ScanStatus(row.status),
         options=options if isinstance(options, ScanOptions) else ScanOptions(),
         native=options if isinstance(options, NativeOptions) else None,
+        hybrid=options if isinstance(options, HybridOptions) else None,
         trigger=ScanTrigger(kind=TriggerKind(row.trigger_kind), schedule_id=row.schedule_id),
     )
 

@@ -16,6 +16,7 @@ from contracts.errors import Conflict, NotFound
 from contracts.scans import (
     Coverage,
     FindingCounts,
+    HybridOptions,
     NativeOptions,
     NewScan,
     Scan,
@@ -42,16 +43,22 @@ KINDS: Final = {Provider.KUBERNETES: ScanKind.KUBERNETES, Provider.NATIVE: ScanK
 """What a scan of an account is where it is no cloud."""
 
 
-def options_of(row: ScanRow) -> ScanOptions | NativeOptions:
+OF_THE_TEAM: Final[dict[ScanKind, type[NativeOptions | HybridOptions]]] = {
+    ScanKind.NATIVE: NativeOptions,
+    ScanKind.HYBRID: HybridOptions,
+}
+"""Scans of no account that people added: they run in the team's account of native scans."""
+
+
+def options_of(row: ScanRow) -> ScanOptions | NativeOptions | HybridOptions:
     """The scope of a scan, by its kind."""
-    is_native = row.kind == ScanKind.NATIVE
-    return (NativeOptions if is_native else ScanOptions).model_validate(row.options)
+    return OF_THE_TEAM.get(ScanKind(row.kind), ScanOptions).model_validate(row.options)
 
 
 async def create_scan(
     session: AsyncSession,
     team_id: UUID,
-    scan: NewScan | NativeOptions,
+    scan: NewScan | NativeOptions | HybridOptions,
     *,
     trigger: ScanTrigger,
     idempotency_key: str | None,
@@ -61,8 +68,8 @@ async def create_scan(
     """A pending scan, and whether it is new: the same key and body give the same scan.
 
     Its kind, if none is given, is the one for the account's provider. Conflict when the key was
-    used for another body or the account is disabled. A native scan runs in the team's account of
-    such scans.
+    used for another body or the account is disabled. A scan of targets or assets runs in the
+    team's account of native scans.
     """
     if isinstance(scan, NewScan):
         account_id = scan.account_id

@@ -80,6 +80,16 @@ async def all_targets(session: AsyncSession, team_id: UUID) -> list[tuple[Target
     return [(TargetKind(kind), value) for kind, value in found]
 
 
+async def all_enabled(session: AsyncSession, team_id: UUID) -> list[Target]:
+    """Every target of the team that may be scanned if a scope allows it, oldest first."""
+    rows = await session.scalars(
+        select(TargetRow)
+        .where(TargetRow.team_id == team_id, TargetRow.enabled)
+        .order_by(TargetRow.id)
+    )
+    return [_shown(row) for row in rows]
+
+
 async def load_targets(
     session: AsyncSession, team_id: UUID, target_ids: Sequence[UUID]
 ) -> list[Target]:

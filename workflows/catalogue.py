@@ -10,7 +10,7 @@ from typing import Any, Final
 from contracts.accounts import AccountRef
 from contracts.jobs import Job, JobScope, ScanJob
 from contracts.runs import ReconcileRequest
-from contracts.scans import NativeOptions, NewScan
+from contracts.scans import HybridOptions, NativeOptions, NewScan
 from contracts.schedules import CLOUD_SCAN, IntervalTrigger, Timing
 from contracts.vocabulary import Provider, ScanKind
 from contracts.vulnerabilities import NewSync
@@ -43,6 +43,15 @@ _ENTRIES: Final = (
         params=NativeOptions,
         timeout=timedelta(days=3),
         scan=ScanJob(ScanKind.NATIVE),
+    ),
+    Job(
+        name="hybrid_asset_discovery",
+        description="Join inventory, network discovery and targets into one list of assets.",
+        workflow="workflows.hybrid_discovery:HybridAssetDiscovery",
+        queue=task_queues.SCANS,
+        params=HybridOptions,
+        timeout=timedelta(days=3),
+        scan=ScanJob(ScanKind.HYBRID),
     ),
     Job(
         name="account_check",

@@ -15,7 +15,7 @@ from api.problems import described
 from api.routes import BASE
 from api.state import Now, Session, Shared
 from contracts.base import Page
-from contracts.scans import NativeOptions, NewScan, Scan, ScanTask
+from contracts.scans import HybridOptions, NativeOptions, NewScan, Scan, ScanTask
 from storage import scans
 
 router = APIRouter(prefix=f"{BASE}/scans", tags=["scans"])
@@ -73,6 +73,30 @@ async def create_native_scan(
 
     Each target is checked again before each tool runs: its scope, and every address that it has.
     A team's native scans run one after the other.
+    """
+    scan = await native_control.start(shared, caller.team_id, request, idempotency_key, now)
+    response.headers["Location"] = f"{BASE}/scans/{scan.id}"
+    return (await scan_control.shown(shared, [scan]))[0]
+
+
+@router.post(
+    "/hybrid",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=described(409, 413),
+    summary="Start a hybrid discovery",
+)
+async def create_hybrid_discovery(
+    request: Annotated[HybridOptions, Body(openapi_examples=examples.HYBRID)],
+    caller: Operator,
+    shared: Shared,
+    now: Now,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> Scan:
+    """Look who answers in the networks of the team's scopes, and join that with the inventory and
+    the targets into `/assets`.
+
+    It takes turns with the team's native scans.
     """
     scan = await native_control.start(shared, caller.team_id, request, idempotency_key, now)
     response.headers["Location"] = f"{BASE}/scans/{scan.id}"

@@ -36,7 +36,7 @@ from contracts.native import (
     ToolProgress,
 )
 from contracts.scans import Coverage, PhasePlan, Problem, ScanRequest, ShardReport, ShardTask
-from contracts.targets import PinnedTarget, Scope
+from contracts.targets import PinnedTarget, Scope, Target
 from contracts.vocabulary import ErrorClass, Provider, ScopeKind, TargetKind, TaskKind
 from scanners import native_plan, native_run
 from scanners.address_policy import WIDEST_TARGET, within
@@ -44,7 +44,7 @@ from scanners.asset_claims import PLACES, claims_of
 from scanners.asset_join import join, was_looked_at
 from scanners.host_values import Network
 from scanners.target_resolution import Pinning
-from scanners.target_values import TargetValue, parse_target
+from scanners.target_values import parse_target
 from storage import assets, scan_policies, scan_state, target_scopes, targets
 
 MOST_RANGES: Final = 64
@@ -78,11 +78,9 @@ class AssetDiscoveryActivities(NativeScanActivities):
         async with self._database.transaction() as session:
             policy = await scan_policies.load_policy(session, scan.team_id, scan.hybrid.policy)
             scopes = await target_scopes.all_scopes(session, scan.team_id)
+        only = scan.hybrid.scopes
         ranges = _ranges(
-            scope
-            for scope in scopes
-            if scope.is_valid(now)
-            and (scan.hybrid.scopes is None or scope.id in scan.hybrid.scopes)
+            scope for scope in scopes if scope.is_valid(now) and (only is None or scope.id in only)
         )
         policy = policy.model_copy(update={"checks": "quick"})  # who is there, not what is wrong
         pinning = await target_pinning.pinning_of(
@@ -121,23 +119,25 @@ class AssetDiscoveryActivities(NativeScanActivities):
         hosts = defaultdict[str, set[int]](set)
         wanting: list[str] = []
         try:
-            async with ShardProgress(self._database, task, total=100) as progress:
-                async with aclosing(native_run.assess(*job, begun=begun.get(0))) as words:
-                    async for word in words:
-                        if isinstance(word, Checkpoint):
-                            await self._keep(task, 0, word)
-                        elif isinstance(word, ToolProgress):
-                            progress.done = int(word.percent)
-                            await progress.write()
-                        elif isinstance(word, NativeFinding) and word.rule == "open-port":
-                            *_, address, protocol, port = word.identity
-                            if protocol == "tcp":
-                                hosts[address].add(int(port))
-                        elif isinstance(word, AssetCoverage):
-                            if word.outcome is AssetOutcome.ASSESSED:
-                                hosts[word.asset].update(())
-                            elif word.outcome is not AssetOutcome.UNREACHABLE:
-                                wanting.append(f"{word.asset}: {word.reason}")
+            async with (
+                ShardProgress(self._database, task, total=100) as progress,
+                aclosing(native_run.assess(*job, begun=begun.get(0))) as words,
+            ):
+                async for word in words:
+                    if isinstance(word, Checkpoint):
+                        await self._keep(task, 0, word)
+                    elif isinstance(word, ToolProgress):
+                        progress.done = int(word.percent)
+                        await progress.write()
+                    elif isinstance(word, NativeFinding) and word.rule == "open-port":
+                        *_, address, protocol, port = word.identity
+                        if protocol == "tcp":
+                            hosts[address].add(int(port))
+                    elif isinstance(word, AssetCoverage):
+                        if word.outcome is AssetOutcome.ASSESSED:
+                            hosts[word.asset].update(())  # it answered, if only to refuse
+                        elif word.outcome is not AssetOutcome.UNREACHABLE:
+                            wanting.append(f"{word.asset}: {word.reason}")
         except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
             await self._forget(task)
             raise as_application_error(error, final=last_try()) from None
@@ -164,12 +164,10 @@ class AssetDiscoveryActivities(NativeScanActivities):
                 ]
                 wanted = await targets.all_enabled(session, scan.team_id)
             claims = await self._claims(scan.team_id)
-            known = [
-                _claim(target.id, parse_target(target.kind, target.value)) for target in wanted
-            ]
-            named = [claim for claim in known if claim is not None]
-            names = sorted({each.where for each in (*claims, *named) if each.is_name})
-            addresses_of = await self._addresses_of(scan.team_id, names[:MOST_NAMES])
+            named = [claim for claim in map(_claim, wanted) if claim is not None]
+            names = {each.where for each in claims if each.is_name}
+            names |= {each.where for each in named if each.is_name}
+            addresses_of = await self._addresses_of(scan.team_id, sorted(names)[:MOST_NAMES])
             facts = join(claims, named, seen, looked, addresses_of)
             async with self._database.transaction() as session:
                 return await assets.write_assets(session, scan.team_id, facts, at=_now())
@@ -235,12 +233,16 @@ def _ranges(scopes: Iterable[Scope]) -> list[Network]:
     ]
 
 
-def _claim(target_id: UUID, value: TargetValue) -> TargetClaim | None:
-    if value.kind not in (TargetKind.HOST, TargetKind.URL):
+def _claim(target: Target) -> TargetClaim | None:
+    if target.kind not in (TargetKind.HOST, TargetKind.URL):
+        return None
+    try:
+        value = parse_target(target.kind, target.value)
+    except TargetInvalid:  # of an earlier version
         return None
     if value.name is not None:
-        return TargetClaim(target_id, value.name, True)
-    return TargetClaim(target_id, str(value.network[0]), False) if value.network else None
+        return TargetClaim(target.id, value.name, True)
+    return TargetClaim(target.id, str(value.network[0]), False) if value.network else None
 
 
 def _shard(pinned: PinnedTarget, policy: ScanPolicy) -> scan_state.PlannedShard:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from api.pagination import PageQuery
+from contracts.assets import AssetFilter
 from contracts.findings import FindingFilter
 from contracts.resources import ResourceFilter
 from contracts.vocabulary import (

@@ -1,4 +1,4 @@
-"""Scans of targets and of assets over the API: whether all they name exists, before any is queued."""
+"""Scans of targets and of assets over the API: what they name exists before any is queued."""
 
 from __future__ import annotations
 

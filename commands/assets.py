@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.client import Api, Row, connected
+from commands.client import Api, Failure, Row, connected
 from commands.output import (
     AsJson,
     Cursor,
@@ -66,7 +66,9 @@ def show_(
 ) -> None:
     """Show an asset, with the resources and targets that it is."""
     with connected() as api:
-        document = api.get(f"assets/{_find(api, asset)}")
+        document = api.get(
+            f"assets/{api.resolve('assets', asset.lower(), 'asset', {'q': asset}, {})}"
+        )
         resources = [] if as_json else [_resource(api, each) for each in document["resource_ids"]]
         targets = [] if as_json else [_target(api, each) for each in document["target_ids"]]
     pairs: list[tuple[str, Any]] = [
@@ -123,20 +125,16 @@ def _filters(
     }
 
 
-def _find(api: Api, text: str) -> str:
-    for asset in api.page("assets", {"q": text}, 50)["items"]:
-        if asset["value"] == text.lower():
-            return str(asset["id"])
-    return api.resolve("assets", text, "asset")
-
-
 def _resource(api: Api, identity: str) -> str:
     resource = api.get(f"resources/{identity}")
     return f"{resource['type']} {resource['name'] or resource['uid']} ({short(identity)})"
 
 
 def _target(api: Api, identity: str) -> str:
-    target = api.get(f"targets/{identity}")
+    try:
+        target = api.get(f"targets/{identity}")
+    except Failure:  # deleted since
+        return short(identity)
     return f"{target['kind']} {target['value']} ({short(identity)})"
 
 

@@ -1,4 +1,4 @@
-"""Assets: what the cloud inventory, the network and the team's targets say of one address or name."""
+"""Assets: what inventory, network and the team's targets say of one address or name."""
 
 from __future__ import annotations
 

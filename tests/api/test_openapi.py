@@ -33,6 +33,7 @@ STABLE = {
     "list_holds", "create_hold", "get_hold", "lift_hold",
     "create_target", "list_targets", "get_target", "change_target", "delete_target", "check_target",
     "create_scope", "list_scopes", "get_scope", "change_scope", "delete_scope",
+    "create_hybrid_discovery", "list_assets", "summarize_assets", "get_asset",
     "list_scan_policies", "get_scan_policy", "set_scan_policy", "delete_scan_policy",
 }  # fmt: skip
 

@@ -27,6 +27,7 @@ from tests.api.conftest import Caller, Team
 from tests.api.scripted import Script
 from workflows.account_check import AccountCheck
 from workflows.cloud_scan import CloudScan
+from workflows.hybrid_discovery import HybridAssetDiscovery
 from workflows.import_merge import ImportMerge
 from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
 from workflows.native_scan import NativeScan
@@ -72,6 +73,7 @@ async def test_the_names_of_workflows_and_signals_are_those_of_the_classes() -> 
         ScanKind.KUBERNETES_DISCOVERY: KubernetesDiscovery.__name__,
         ScanKind.IMPORT: ImportMerge.__name__,
         ScanKind.NATIVE: NativeScan.__name__,
+        ScanKind.HYBRID: HybridAssetDiscovery.__name__,
     }
     assert AccountCheck.__name__ == engine.ACCOUNT_CHECK
     assert callable(getattr(CloudScan, engine.PAUSE))

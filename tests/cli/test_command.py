@@ -15,10 +15,11 @@ from tests.cli.conftest import Command, run
 from tests.support.ports import free_ports
 
 GROUPS = ["account", "scan", "schedule", "job", "run", "item", "finding", "resource", "check",
-          "key", "scanners", "target", "scope", "policy"]  # fmt: skip
+          "key", "scanners", "target", "scope", "policy", "asset"]  # fmt: skip
 PROMISED = {
     "account": {"add", "list", "check"},
-    "scan": {"start", "native", "list", "show", "cancel", "pause", "resume", "watch", "tasks"},
+    "scan": {"start", "native", "hybrid", "list", "show", "cancel", "pause", "resume", "watch",
+             "tasks"},
     "schedule": {"add", "list", "show", "preview", "change", "pause", "resume", "trigger",
                  "backfill", "runs", "remove"},
     "job": {"list", "show", "run", "runs"},
@@ -31,6 +32,7 @@ PROMISED = {
     "scanners": {"list", "install"},
     "target": {"add", "list", "show", "check", "enable", "disable", "remove"},
     "scope": {"add", "list", "show", "change", "end", "remove"},
+    "asset": {"list", "show", "summary"},
     "policy": {"list", "show", "set", "remove"},
 }  # fmt: skip
 

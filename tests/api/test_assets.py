@@ -48,8 +48,9 @@ async def test_inventory_network_and_targets_become_one_list(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     needs("nmap", "nmap")
-    address = ObservedResource(
-        "arn:eip", "vpc_eip", "eip", "eu-west-1", {}, {"public_ip": "127.0.0.2"}
+    address, released = (
+        ObservedResource(f"arn:{name}", "vpc_eip", name, "eu-west-1", {}, attributes)
+        for name, attributes in (("eip", {"public_ip": "127.0.0.2"}), ("other", {}))
     )
     outside = ObservedResource(
         "arn:lb", "ec2_application_load_balancer", "web", "eu-west-1", {},

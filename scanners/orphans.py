@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
+from contextlib import suppress
 from typing import Final
 
 _ROUNDS: Final = 250
@@ -13,6 +14,8 @@ _ROUNDS: Final = 250
 # ends it, and without anything of ours, since it stays for as long as the worker does.
 _WATCH: Final = """
 import os, select, signal, sys, time
+os.setsid()
+os.chdir("/")
 worker, mark = int(sys.argv[1]), sys.argv[2].encode()
 try:
     select.select([os.pidfd_open(worker)], [], [])
@@ -35,22 +38,26 @@ for _ in range(int(sys.argv[3])):
     time.sleep(0.02)
 """
 
-_watch: subprocess.Popen[bytes] | None = None
+_watch: int | None = None
 
 
 def watch_for_death(pid: int, mark: str) -> None:
     """Once process `pid`, which is ours, is gone, however that came: end all whose TMPDIR has the
     mark. One watch for each worker, started again if it was ended; Linux only."""
     global _watch
-    if not sys.platform.startswith("linux"):
-        return
-    if _watch is None or _watch.poll() is not None:
-        _watch = subprocess.Popen(  # noqa: S603
+    if sys.platform.startswith("linux") and not _is_running(_watch):
+        # By hand, since a Popen complains at the end of a worker that its process still runs.
+        _watch = os.posix_spawn(
+            sys.executable,
             [sys.executable, "-I", "-S", "-c", _WATCH, str(pid), mark, str(_ROUNDS)],
-            env={},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            {},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, each, os.devnull, os.O_RDWR, 0) for each in range(3)
+            ],
         )
+
+
+def _is_running(child: int | None) -> bool:
+    with suppress(ChildProcessError):  # of the process that we were forked from
+        return child is not None and os.waitpid(child, os.WNOHANG) == (0, 0)
+    return False

@@ -26,7 +26,7 @@ from contracts.errors import (
 from contracts.findings import CheckText
 from contracts.observations import ObservedFinding
 from contracts.scans import Scan, ScanError
-from scanners import prowler_ocsf
+from scanners import hostile_text, prowler_ocsf
 from scanners.json_records import JsonRecords, Record
 from storage import accounts, imports, scans
 from storage.merge import staging
@@ -161,10 +161,11 @@ class _Reading:
         except ReportMalformed as error:
             raise ReportMalformed(f"{_capital(record.place)}: {error.message}.") from error
         if (reported.provider, reported.account_uid) != (self.account.provider, self.account.uid):
+            provider = hostile_text.line(reported.provider, 40)
             raise WrongAccount(
-                f"{_capital(record.place)}: it is of the {reported.provider[:40]} account "
-                f"{reported.account_uid[:200]}; {self.account.name} is the {self.account.provider} "
-                f"account {self.account.uid}."
+                f"{_capital(record.place)}: it is of the {provider} account "
+                f"{hostile_text.line(reported.account_uid, 200)}; {self.account.name} is "
+                f"the {self.account.provider} account {self.account.uid}."
             )
         if reported.is_gone:
             self.gone += 1

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from contracts.errors import ReportMalformed, ScannerMissing
+from scanners import orphans
 
 LINE_LIMIT: Final = 4 * 1024 * 1024
 GRACE_SECONDS: Final = 3.0
@@ -142,11 +143,13 @@ async def running(
     It gets `env` and nothing else of our environment, `directory` as TMPDIR and working
     directory, and its standard error goes to a file there. Ended with SIGTERM, after
     GRACE_SECONDS with SIGKILL, and so are its children that left the group; on Linux also when
-    this process is killed. Raises ScannerMissing when the program cannot be started.
+    this process is killed (its children, if `directory` is private). Raises ScannerMissing when
+    the program cannot be started.
     """
     marked = {**env, "TMPDIR": str(directory)}
     if shutil.which(command[0], path=marked.get("PATH")) is None:
         raise ScannerMissing(f"{command[0]} is not an executable program on this worker.")
+    orphans.watch_for_death(os.getpid(), f"/{_PREFIX}{os.getpid()}-")
     guarded = [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), *command]
     reading, writing = os.pipe()
     try:

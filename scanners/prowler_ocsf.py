@@ -10,7 +10,7 @@ from contracts.errors import ReportMalformed
 from contracts.findings import CheckText, Finding
 from contracts.observations import ObservedFinding
 from contracts.vocabulary import FindingState, FindingStatus, Provider, Severity
-from scanners import ocsf
+from scanners import hostile_text, ocsf
 
 SOURCE: Final = "prowler"
 CLASS_UID: Final = 2004
@@ -34,7 +34,8 @@ class Reported(NamedTuple):
 def read(record: Mapping[str, Any]) -> Reported:
     """The finding of a Detection Finding; ReportMalformed names the field that it lacks."""
     if record.get("class_uid", CLASS_UID) != CLASS_UID:
-        raise ReportMalformed(f"it is of class {record['class_uid']!r}, not {CLASS_UID}")
+        other = hostile_text.line(record["class_uid"], 40)
+        raise ReportMalformed(f"it is of class {other}, not {CLASS_UID}")
     unmapped = _object(record, "unmapped", optional=True)
     cloud = _object(record, "cloud", optional=True)
     resource = _resource(record)
@@ -175,6 +176,8 @@ def _object(record: Mapping[str, Any], name: str, *, optional: bool = False) -> 
 
 def _text(record: Mapping[str, Any], name: str, path: str, *, default: str | None = None) -> str:
     value = record.get(name, default)
+    if isinstance(value, str):
+        value = _storable(value)
     if value is None or (value == "" and default is None):
         raise ReportMalformed(f"`{path}{name}` is missing")
     if not isinstance(value, str):
@@ -188,7 +191,9 @@ def _word(words: Any, record: Mapping[str, Any], name: str) -> Any:
         return words(value.lower())
     except ValueError:
         allowed = ", ".join(words)
-        raise ReportMalformed(f"`{name}` is `{value[:40]}`, not one of {allowed}") from None
+        raise ReportMalformed(
+            f"`{name}` is `{hostile_text.line(value, 40)}`, not one of {allowed}"
+        ) from None
 
 
 def _list(record: Mapping[str, Any], name: str) -> list[Any]:
@@ -197,6 +202,12 @@ def _list(record: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _plain(value: object) -> str:
-    """Text that PostgreSQL stores: no NUL, no half of a surrogate pair."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
-    return text[:TEXT_LIMIT].replace("\0", "").encode("utf-8", "replace").decode()
+    return _storable(text[:TEXT_LIMIT])
+
+
+def _storable(text: str) -> str:
+    """What PostgreSQL and JSON take: no NUL, no half of a surrogate pair."""
+    if text.isascii() and "\0" not in text:  # nearly always
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from contracts.native import (
 )
 from contracts.vocabulary import Severity
 from scanners.native_adapters import ADAPTERS
+from tests.support.mutations import HOSTILE, mutated
 
 RECORDED = Path(__file__).parent / "recorded"
 SITE = Endpoint("shop.example", "192.0.2.10", 8443)
@@ -44,25 +44,6 @@ EXAMPLES = settings(
     max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-HOSTILE = st.sampled_from(
-    [
-        "",
-        "\x1b[2J",
-        "\x00",
-        "\ud800",
-        "\u202e",
-        "-x",
-        "a" * 10_000,
-        "CVE-2020-1",
-        "http://[",
-        "1e999",
-    ]
-)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | HOSTILE,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=5,
 )
 TAGS = ["host", "port", "script", "table", "elem", "status", "address", "finished", "x"]
 EVERY_TOOL = pytest.mark.parametrize("tool", list(NativeTool), ids=lambda tool: tool.value)
@@ -90,21 +71,6 @@ def read(tool: NativeTool, directory: Path, content: bytes) -> None:
 
 def _is_harmless(text: str) -> bool:
     return text.replace("\n", "").replace("\t", "").isprintable()
-
-
-def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield path
-    if isinstance(value, (dict, list)):
-        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _places(each, (*path, key))
-
-
-def _with(value: Any, path: tuple[Any, ...], other: Any) -> Any:
-    if not path:
-        return other
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = _with(value[path[0]], path[1:], other)
-    return copy
 
 
 @EVERY_TOOL
@@ -135,13 +101,7 @@ def test_a_report_with_other_values(tool: NativeTool, data: st.DataObject, tmp_p
     text = (RECORDED / SEEDS[tool][1]).read_text()
     is_by_line = tool is NativeTool.NUCLEI
     content = [json.loads(line) for line in text.splitlines()] if is_by_line else json.loads(text)
-    places = list(_places(content))
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.sampled_from(places))
-        try:
-            content = _with(content, place, data.draw(VALUES))
-        except (KeyError, IndexError, TypeError):
-            continue  # an earlier value stands in the way
+    content = mutated(content, data)
     if is_by_line and isinstance(content, list):
         made = "\n".join(json.dumps(each) for each in content)
     else:

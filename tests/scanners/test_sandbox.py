@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -229,6 +233,55 @@ async def test_a_tool_that_needs_no_network_has_none(directory: Path) -> None:
     said, ended = await run(code, directory, needs_network=False)
     assert ended.exit_code == 0
     assert said == [f"1 {os.geteuid()}", "Network is unreachable"]
+
+
+WORKER = """
+import asyncio, sys
+from contracts.native import ScanPolicy
+from scanners.process import private_directory
+from scanners.sandbox import caged, offers_no_network
+async def main():
+    with private_directory() as directory:
+        command = [sys.executable, "-S", "-c", sys.argv[1]]
+        policy = ScanPolicy(name="tests")
+        async for said in caged("standin", command, policy, directory, needs_network=False):
+            print(offers_no_network(), directory, flush=True)
+asyncio.run(main())
+"""
+FORKS = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    print("up", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends what a dead worker started")
+def test_a_tool_without_network_and_its_children_die_with_a_worker_that_is_not_root() -> None:
+    command, env = [sys.executable, "-c", WORKER, FORKS], {"PYTHONPATH": os.pathsep.join(sys.path)}
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        python = shutil.which("python3", path=os.defpath)
+        user = {"user": 65_534, "group": 65_534, "extra_groups": ()}
+        command[0] = python or "no python3"
+        probe = [command[0], "-c", "import scanners.sandbox"]
+        if not python or subprocess.run(probe, env=env, capture_output=True, **user).returncode:
+            pytest.skip("somebody else than root cannot run this tree")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=env, cwd="/", **user
+    ) as worker:
+        assert worker.stdout is not None
+        offers, _, directory = worker.stdout.readline().strip().partition(" ")
+        started = left_in(Path(directory))
+        worker.kill()
+    if offers != "True":
+        pytest.skip("this machine lets no process have a network of its own")
+    assert len(started) == 2
+    deadline = time.monotonic() + 30
+    while left := left_in(Path(directory)):
+        assert time.monotonic() < deadline, f"{left} outlived their worker"
+        time.sleep(0.02)
 
 
 async def test_a_tool_that_is_not_there_is_missing(directory: Path) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +28,10 @@ from contracts.native import (
     SourceTree,
 )
 from contracts.vocabulary import Severity
-from scanners import kube_bench, nuclei, trivy, zap
+from scanners import kube_bench, nuclei, sandbox, trivy, zap
 from scanners import process as process_module
 from scanners.native import Adapter
+from tests.support import unruly_tool
 from tests.support.native import SHORT, Outcome, run, sort
 from tests.support.stand_in_tools import put
 
@@ -121,6 +126,41 @@ async def test_what_a_tool_says_twice_comes_once(programs: Path, tmp_path: Path)
     (tmp_path / "twice.json").write_text(json.dumps(content))
     put(programs, case.adapter.program, "works", tmp_path / "twice.json")
     assert len((await run(case.adapter, case.target)).findings) == case.findings
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is told by Linux")
+async def test_a_report_of_two_gigabytes_is_refused_in_bounded_memory(
+    programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unruly_tool.put(programs)
+    image = Image("registry.example/app:two-gigabytes")
+    with pytest.raises(ReportMalformed, match="trivy_image was stopped: it wrote without end"):
+        await run(trivy.IMAGE_ADAPTER, image)
+    monkeypatch.setattr(sandbox, "MEGABYTE", 1_000_000_000)  # as if no limit held its files
+    with forgotten_peak() as peak:
+        with pytest.raises(ReportMalformed, match="has 2,000 MB; at most 256 MB are read"):
+            await run(trivy.IMAGE_ADAPTER, image)
+        assert peak() < 64_000_000
+    assert left_behind() == []
+
+
+def left_behind() -> list[Path]:
+    """Directories of runs of this process."""
+    return list(Path(tempfile.gettempdir()).glob(f"cloudsweep-scanner-{os.getpid()}-*"))
+
+
+@contextmanager
+def forgotten_peak() -> Iterator[Callable[[], int]]:
+    """Tells how many bytes more than at the beginning this process has had at most."""
+
+    def most(field: str) -> int:
+        (line,) = (each for each in status.read_text().splitlines() if each.startswith(field))
+        return int(line.split()[1]) * 1_024
+
+    status = Path("/proc/self/status")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = most("VmRSS:")
+    yield lambda: most("VmHWM:") - before
 
 
 async def test_stand_ins_that_hang_are_stopped_with_their_children(programs: Path) -> None:

@@ -13,6 +13,7 @@ import uvloop
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.cascade_starts import CascadeActivities
 from activities.failures import SafeFailures
 from activities.kubernetes_shards import KubernetesActivities
 from activities.native_scans import NativeScanActivities
@@ -99,6 +100,7 @@ def registrations(
                 lifecycle.record_failed_shard,
                 lifecycle.record_paused,
                 lifecycle.end_scan,
+                CascadeActivities(database, settings, client).start_cascades,
             ],
         ),
         task_queues.DISCOVERY: Registration([], [shards.discover_shard, kubernetes.list_kinds]),

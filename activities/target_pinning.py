@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from contracts.targets import PinnedTarget, Target
 from runtime.own_servers import own_servers
 from runtime.settings import Settings
 from runtime.temporal import connect_config
-from scanners.scope_judgement import Surroundings, approvals_of
+from scanners.scope_judgement import Approval, Surroundings, approvals_of
 from scanners.target_resolution import Pinning, Resolver, look_around, system_resolver
 from storage import target_scopes, targets
 from storage.database import Database
@@ -22,10 +23,14 @@ async def pin_target(
     target_id: UUID,
     *,
     at: datetime,
+    scopes: Collection[UUID] | None = None,
     resolver: Resolver = system_resolver,
 ) -> PinnedTarget:
-    """Look the target up once and check every address; TargetInvalid says which rule refuses it."""
-    target, pinning = await _judged(database, settings, team_id, target_id, at, resolver)
+    """Look the target up once and check every address; TargetInvalid says which rule refuses it.
+
+    With `scopes`, only these of the team's allow it.
+    """
+    target, pinning = await _judged(database, settings, team_id, target_id, at, scopes, resolver)
     return await pinning.pin(target)
 
 
@@ -35,11 +40,12 @@ async def verify_target(
     pinned: PinnedTarget,
     *,
     at: datetime,
+    scopes: Collection[UUID] | None = None,
     resolver: Resolver = system_resolver,
 ) -> PinnedTarget:
     """Check a pinned target again, at execution and at each retry: what may be connected to now."""
     target, pinning = await _judged(
-        database, settings, pinned.team_id, pinned.target_id, at, resolver
+        database, settings, pinned.team_id, pinned.target_id, at, scopes, resolver
     )
     return await pinning.verify(pinned, target)
 
@@ -63,6 +69,7 @@ async def _judged(
     team_id: UUID,
     target_id: UUID,
     at: datetime,
+    within_scopes: Collection[UUID] | None,
     resolver: Resolver,
 ) -> tuple[Target, Pinning]:
     async with database.transaction() as session:
@@ -70,4 +77,9 @@ async def _judged(
         scopes = await target_scopes.all_scopes(session, team_id)
     # No connection is held while name servers are asked.
     around = await surroundings_of(settings, resolver=resolver)
-    return target, Pinning(approvals_of(scopes), around, at, resolver)
+    return target, Pinning(within(approvals_of(scopes), within_scopes), around, at, resolver)
+
+
+def within(approvals: Sequence[Approval], scopes: Collection[UUID] | None) -> list[Approval]:
+    """Only the approvals of these scopes; None means all."""
+    return [each for each in approvals if scopes is None or each.scope.id in scopes]

@@ -16,6 +16,7 @@ from api.middleware import BodyLimit, RequestContext
 from api.routes import (
     BASE,
     accounts,
+    cascades,
     checks,
     findings,
     health,
@@ -71,7 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (
         *(imports, schedules, jobs, runs, tracked_items),
         *(findings, vulnerabilities, mute_rules, sla, retention),
-        *(targets, scopes, scan_policies, scanners, resources, checks, keys),
+        *(targets, scopes, scan_policies, cascades, scanners, resources, checks, keys),
     ):
         app.include_router(module.router)
     for module in (health, metrics):

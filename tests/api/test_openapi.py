@@ -34,6 +34,8 @@ STABLE = {
     "create_target", "list_targets", "get_target", "change_target", "delete_target", "check_target",
     "create_scope", "list_scopes", "get_scope", "change_scope", "delete_scope",
     "list_scan_policies", "get_scan_policy", "set_scan_policy", "delete_scan_policy",
+    "create_cascade", "list_cascades", "get_cascade", "change_cascade", "delete_cascade",
+    "preview_cascades",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tests.cli.conftest import Command, run
 from tests.support.ports import free_ports
 
 GROUPS = ["account", "scan", "schedule", "job", "run", "item", "finding", "resource", "check",
-          "key", "scanners", "target", "scope", "policy"]  # fmt: skip
+          "key", "scanners", "target", "scope", "policy", "cascade"]  # fmt: skip
 PROMISED = {
     "account": {"add", "list", "check"},
     "scan": {"start", "native", "list", "show", "cancel", "pause", "resume", "watch", "tasks"},
@@ -32,6 +32,7 @@ PROMISED = {
     "target": {"add", "list", "show", "check", "enable", "disable", "remove"},
     "scope": {"add", "list", "show", "change", "end", "remove"},
     "policy": {"list", "show", "set", "remove"},
+    "cascade": {"add", "list", "show", "enable", "disable", "remove", "preview"},
 }  # fmt: skip
 
 

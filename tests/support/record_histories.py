@@ -115,7 +115,7 @@ def _without_this_machine(value: Any) -> Any:
         return {
             name: _without_this_machine(inner)
             for name, inner in value.items()
-            if name not in ("identity", "stackTrace", "sdkMetadata")
+            if name not in ("identity", "stackTrace")
         }
     if isinstance(value, list):
         return [_without_this_machine(inner) for inner in value]

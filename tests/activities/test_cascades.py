@@ -15,6 +15,7 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
 from activities.cascade_starts import CascadeActivities
+from activities.native_scans import NativeScanActivities
 from activities.scan_lifecycle import ScanLifecycleActivities
 from activities.target_pinning import pin_target, verify_target
 from contracts.cascades import Cascade, CascadeChange, NewCascade
@@ -29,8 +30,9 @@ from contracts.scans import (
     ScanEnd,
     ScanRequest,
     ScanTrigger,
+    ShardTask,
 )
-from contracts.targets import NewScope, NewTarget, ScopeEntry, TargetChange
+from contracts.targets import NewScope, NewTarget, ScopeChange, ScopeEntry, TargetChange
 from contracts.vocabulary import (
     FindingStatus,
     Provider,
@@ -38,6 +40,7 @@ from contracts.vocabulary import (
     ScopeKind,
     Severity,
     TargetKind,
+    TargetRule,
     TaskKind,
 )
 from runtime.settings import Settings
@@ -412,3 +415,32 @@ async def test_the_scopes_of_a_chain_bind_planning_and_every_attempt(team: Team)
             await pin_target(
                 team.database, team.settings, team.team_id, target_id, scopes=scopes, **asked
             )
+
+
+async def test_a_scan_that_follows_is_planned_and_run_within_the_scopes_of_its_chain(
+    team: Team,
+) -> None:
+    office = await team.approve("office", (ScopeKind.CIDR, NET))
+    await team.approve("other", (ScopeKind.CIDR, "198.51.100.0/24"))
+    rule = await team.rule(TLS, then={"tools": ["nmap"]})
+    root = await team.native([])
+    values = ["203.0.113.7:443", "198.51.100.1:443"]
+    async with team.database.transaction() as session:
+        scan_id = await cascades.record_start(
+            session, team.team_id, rule, [(TargetKind.HOST, each) for each in values],
+            root_scan_id=root, parent_scan_id=root, scopes=[office], at=team.at(),
+        )  # fmt: skip
+    assert scan_id is not None
+    tools = NativeScanActivities(team.database, team.settings)
+    plan = await ActivityEnvironment().run(tools.plan_native, ScanRequest(scan_id=scan_id))
+    assert [shard.key for shard in plan.shards] == ["nmap/203.0.113.7:443"]
+    assert "198.51.100.1:443 lies in no scope" in "\n".join((await team.get(scan_id)).notes)
+    # Another approval than that of its chain does not keep it going.
+    await team.approve("office again", (ScopeKind.CIDR, NET))
+    async with team.database.transaction() as session:
+        end = ScopeChange(valid_until=team.at())
+        await target_scopes.change_scope(session, team.team_id, office, end, at=team.at())
+    task = ShardTask(scan_id=scan_id, key=plan.shards[0].key)
+    with pytest.raises(TargetInvalid) as refused:
+        await ActivityEnvironment().run(tools.run_tool, task)
+    assert refused.value.rule is TargetRule.SCOPE_EXPIRED

@@ -11,6 +11,7 @@ import pytest
 from api import examples
 from contracts.observations import ObservedResource
 from runtime.settings import Settings
+from scanners.python_tools import where_is
 from storage.database import Database
 from tests.api.conftest import Team
 from tests.api.scheduled import NOBODY, errors_of, until
@@ -160,23 +161,23 @@ async def test_a_preview_says_what_would_be_started_and_what_is_refused_and_star
     assert (await viewer.get("targets")).json()["items"] == []
 
 
-async def test_a_tls_port_that_nmap_finds_is_looked_at_by_testssl_once(
+async def test_a_tls_port_that_nmap_finds_is_looked_at_by_sslyze_once(
     script: Script,
     admin: httpx.AsyncClient,
     operator: httpx.AsyncClient,
     tmp_path: Path,
 ) -> None:
     needs("nmap", "nmap")
-    needs("testssl", "testssl.sh")
+    needs(where_is("sslyze"), "it: cloudsweep scanners install sslyze")
     lab = {"name": "lab", "allows": [{"kind": "cidr", "value": f"{ADDRESS}/32"}]}
     assert (await admin.post("scopes", json=lab)).status_code == 201
     with serving(tmp_path) as endpoints:
         rule = {
             "name": "tls",
             "enabled": True,
-            "when": {"on": "finding", "source": ["nmap", "testssl"], "check_id": ["*"],
+            "when": {"on": "finding", "source": ["nmap", "sslyze"], "check_id": ["*"],
                      "ports": str(endpoints.weak_tls)},
-            "then": {"tools": ["testssl"], "policy": "fast"},
+            "then": {"tools": ["sslyze"], "policy": "fast"},
         }  # fmt: skip
         assert (await admin.post("cascades", json=rule)).status_code == 201
         ids = []
@@ -202,7 +203,7 @@ async def test_a_tls_port_that_nmap_finds_is_looked_at_by_testssl_once(
     assert after["root_scan_id"] == root
     tls = next(plan for plan in after["rules"] if plan["rule"] == "tls")
     assert (tls["starts"], tls["scan_id"]) == (False, followed["id"])
-    found = (await operator.get("findings?source=testssl")).json()["items"]
+    found = (await operator.get("findings?source=sslyze")).json()["items"]
     assert {each["region"] for each in found} == {f"{ADDRESS}:{endpoints.weak_tls}"}
     assert len((await operator.get("scans")).json()["items"]) == 2
     notes = (await operator.get(f"scans/{root}")).json()["notes"]

@@ -14,6 +14,7 @@ from contracts.base import Page
 from contracts.errors import Conflict, NotFound
 from contracts.native import POLICIES, PolicyLimits, ScanPolicy, ShownScanPolicy
 from storage import cursors
+from storage.cascade_tables import CascadeRuleRow
 from storage.schedule_tables import ScheduleRow
 from storage.target_tables import ScanPolicyRow
 
@@ -91,7 +92,7 @@ async def set_policy(
 
 
 async def delete_policy(session: AsyncSession, team_id: UUID, name: str) -> None:
-    """Delete one of the team's own; Conflict while a schedule names it."""
+    """Delete one of the team's own; Conflict while a schedule, or a rule of cascades, names it."""
     _refuse_built_in(name)
     deleted = await session.scalar(
         delete(ScanPolicyRow)
@@ -110,6 +111,15 @@ async def delete_policy(session: AsyncSession, team_id: UUID, name: str) -> None
     if schedules:
         raise Conflict(
             f"Schedules name the policy `{name}`: {', '.join(schedules)}.",
+            fix="Let them name another, or delete them first.",
+        )
+    following = select(CascadeRuleRow.name).where(
+        CascadeRuleRow.team_id == team_id, CascadeRuleRow.then["policy"].as_string() == name
+    )
+    rules = (await session.scalars(following.order_by(CascadeRuleRow.name).limit(10))).all()
+    if rules:
+        raise Conflict(
+            f"Rules of cascades name the policy `{name}`: {', '.join(rules)}.",
             fix="Let them name another, or delete them first.",
         )
 

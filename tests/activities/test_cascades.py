@@ -315,6 +315,16 @@ async def test_nothing_follows_unless_a_rule_is_enabled_and_something_is_new(tea
     assert await team.follow(again) == []
 
 
+async def test_a_port_that_comes_back_is_new_again_and_one_that_stayed_is_not(team: Team) -> None:
+    await team.approve("office", (ScopeKind.CIDR, NET))
+    await team.rule(TLS)
+    await team.native([port_found(443), port_found(8443)])
+    await team.native([port_found(8443)], host="203.0.113.8")
+    last = await team.native([port_found(443), port_found(8443)], host="203.0.113.9")
+    (started,) = await team.follow(last)
+    assert await team.values(started) == ["203.0.113.7:443"]
+
+
 async def test_what_failed_or_was_cancelled_is_not_followed(team: Team) -> None:
     await team.approve("shops", (ScopeKind.DOMAIN, "shop.example.com"))
     await team.rule(PUBLIC)

@@ -111,6 +111,20 @@ async def test_what_a_rule_cannot_mean_is_refused_by_field(admin: httpx.AsyncCli
     )
 
 
+async def test_a_rule_may_name_a_policy_of_the_team_which_then_stays(
+    admin: httpx.AsyncClient,
+) -> None:
+    await admin.put("scan-policies/night", json={"rate": 20})
+    then = {"tools": ["sslyze"], "policy": "night"}
+    made = await admin.post("cascades", json=TLS | {"then": then})
+    assert made.status_code == 201, made.text
+    refused = await admin.delete("scan-policies/night")
+    assert refused.status_code == 409
+    assert TLS["name"] in refused.json()["detail"]
+    assert (await admin.delete(f"cascades/{made.json()['id']}")).status_code == 204
+    assert (await admin.delete("scan-policies/night")).status_code == 204
+
+
 async def test_a_preview_says_what_would_be_started_and_what_is_refused_and_starts_nothing(
     admin: httpx.AsyncClient,
     operator: httpx.AsyncClient,

@@ -10,6 +10,7 @@ import typer
 from commands import (
     accounts,
     assets,
+    cascades,
     decisions,
     finding_export,  # noqa: F401  (adds its command to that of findings)
     findings,
@@ -53,6 +54,7 @@ app.add_typer(accounts.app, name="account")
 app.add_typer(targets.app, name="target")
 app.add_typer(scopes.app, name="scope")
 app.add_typer(policies.app, name="policy")
+app.add_typer(cascades.app, name="cascade")
 app.add_typer(scans.app, name="scan")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(jobs.app, name="job")

@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.asset_discovery import AssetDiscoveryActivities
+from activities.cascade_starts import CascadeActivities
 from activities.cluster_tools import ClusterToolActivities
 from activities.failures import SafeFailures
 from activities.kubernetes_shards import KubernetesActivities
@@ -103,6 +104,7 @@ def registrations(
                 lifecycle.record_failed_shard,
                 lifecycle.record_paused,
                 lifecycle.end_scan,
+                CascadeActivities(database, settings, client).start_cascades,
             ],
         ),
         task_queues.DISCOVERY: Registration(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from temporalio import activity
 
@@ -77,13 +78,19 @@ class NativeScanActivities(StagedShards):
             raise ScopeInvalid("This scan names no targets.")
         async with self._database.transaction() as session:
             policy = await scan_policies.load_policy(session, scan.team_id, scan.native.policy)
+        scopes = scan.trigger.scopes
         shards = list[scan_state.PlannedShard]()
         notes, refused = list[str](), list[TargetInvalid | NotFound]()
         kinds = set[TargetKind]()
         for target_id in dict.fromkeys(scan.native.targets):
             try:
                 pinned = await target_pinning.pin_target(
-                    self._database, self._settings, scan.team_id, target_id, at=_now()
+                    self._database,
+                    self._settings,
+                    scan.team_id,
+                    target_id,
+                    at=_now(),
+                    scopes=scopes,
                 )
             except (TargetInvalid, NotFound) as error:
                 refused.append(error)
@@ -92,7 +99,7 @@ class NativeScanActivities(StagedShards):
             kinds.add(pinned.kind)
             planned = native_plan.plan(pinned, scan.native.tools)
             notes += planned.notes
-            shards += [_shard(tool, policy, pinned) for tool in planned.tools]
+            shards += [_shard(tool, policy, pinned, scopes) for tool in planned.tools]
         if refused and not shards:
             raise refused[0]
         if fix := native_tools.unsuitable(scan.native.tools or (), kinds):
@@ -112,6 +119,7 @@ class NativeScanActivities(StagedShards):
             self._settings,
             PinnedTarget.model_validate(shard.plan["pinned"]),
             at=_now(),
+            scopes=_ids(shard.plan.get("scopes")),
         )
         jobs = native_plan.jobs(tool, pinned, _planned_policy(shard.plan["policy"]))
         said = Said(pinned.kind, where.provider, port=pinned.port)
@@ -311,7 +319,9 @@ def _planned_policy(planned: Any) -> ScanPolicy:
     return POLICIES[planned] if isinstance(planned, str) else ScanPolicy.model_validate(planned)
 
 
-def _shard(tool: NativeTool, policy: ScanPolicy, pinned: PinnedTarget) -> scan_state.PlannedShard:
+def _shard(
+    tool: NativeTool, policy: ScanPolicy, pinned: PinnedTarget, scopes: Sequence[UUID] | None
+) -> scan_state.PlannedShard:
     return scan_state.PlannedShard(
         kind=TaskKind.NATIVE,
         key=f"{tool}/{pinned.value}",
@@ -321,8 +331,13 @@ def _shard(tool: NativeTool, policy: ScanPolicy, pinned: PinnedTarget) -> scan_s
             "tool": tool,
             "policy": policy.model_dump(mode="json"),
             "pinned": pinned.model_dump(mode="json"),
+            "scopes": None if scopes is None else list(map(str, scopes)),
         },
     )
+
+
+def _ids(texts: Sequence[str] | None) -> list[UUID] | None:
+    return None if texts is None else list(map(UUID, texts))
 
 
 def _key(finding: ObservedFinding) -> _Key:

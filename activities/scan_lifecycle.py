@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from temporalio import activity
 from temporalio.client import Client
 
+from activities.cascade_planning import FOLLOWED
 from activities.engine_state import how_it_ended
 from activities.failures import as_application_error
 from activities.progress import heartbeating
@@ -37,7 +38,7 @@ from runtime import policies
 from runtime.settings import Settings
 from scanners import prowler_catalogue, prowler_plan, steampipe
 from scanners.cloud_identity import check_identity
-from storage import accounts, checks, scan_state
+from storage import accounts, cascades, checks, scan_state
 from storage.database import Database
 
 SHUFFLE_SEED = 20_26
@@ -254,8 +255,11 @@ class ScanLifecycleActivities:
         async with self._database.transaction() as session:
             summary = await scan_state.end_scan(session, end, at=_now())
             scan = await scan_state.load_scan(session, end.scan_id)
+            may_cascade = summary.status in FOLLOWED and bool(
+                await cascades.enabled_rules(session, scan.team_id)
+            )
         await ask_for_sync_soon(self._client, scan.team_id)
-        return summary
+        return summary.model_copy(update={"may_cascade": may_cascade})
 
 
 def _now() -> datetime:

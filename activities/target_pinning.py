@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -10,7 +12,7 @@ from contracts.vocabulary import TargetKind
 from runtime.own_servers import own_servers
 from runtime.settings import Settings
 from runtime.temporal import connect_config
-from scanners.scope_judgement import Surroundings, approvals_of
+from scanners.scope_judgement import Approval, Surroundings, approvals_of
 from scanners.target_resolution import Pinning, Resolver, look_around, system_resolver
 from storage import target_scopes, targets
 from storage.database import Database
@@ -23,10 +25,14 @@ async def pin_target(
     target_id: UUID,
     *,
     at: datetime,
+    scopes: Collection[UUID] | None = None,
     resolver: Resolver = system_resolver,
 ) -> PinnedTarget:
-    """Look the target up once and check every address; TargetInvalid says which rule refuses it."""
-    target, pinning = await _judged(database, settings, team_id, target_id, at, resolver)
+    """Look the target up once and check every address; TargetInvalid says which rule refuses it.
+
+    With `scopes`, only these of the team's allow it.
+    """
+    target, pinning = await _judged(database, settings, team_id, target_id, at, scopes, resolver)
     return await pinning.pin(target)
 
 
@@ -36,11 +42,12 @@ async def verify_target(
     pinned: PinnedTarget,
     *,
     at: datetime,
+    scopes: Collection[UUID] | None = None,
     resolver: Resolver = system_resolver,
 ) -> PinnedTarget:
     """Check a pinned target again, at execution and at each retry: what may be connected to now."""
     target, pinning = await _judged(
-        database, settings, pinned.team_id, pinned.target_id, at, resolver
+        database, settings, pinned.team_id, pinned.target_id, at, scopes, resolver
     )
     return await pinning.verify(pinned, target)
 
@@ -95,8 +102,15 @@ async def _judged(
     team_id: UUID,
     target_id: UUID,
     at: datetime,
+    within_scopes: Collection[UUID] | None,
     resolver: Resolver,
 ) -> tuple[Target, Pinning]:
     async with database.transaction() as session:
         target = await targets.get_target(session, team_id, target_id)
-    return target, await pinning_of(database, settings, team_id, at=at, resolver=resolver)
+    pinning = await pinning_of(database, settings, team_id, at=at, resolver=resolver)
+    return target, replace(pinning, approvals=within(pinning.approvals, within_scopes))
+
+
+def within(approvals: Sequence[Approval], scopes: Collection[UUID] | None) -> list[Approval]:
+    """Only the approvals of these scopes; None means all."""
+    return [each for each in approvals if scopes is None or each.scope.id in scopes]

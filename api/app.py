@@ -17,6 +17,7 @@ from api.routes import (
     BASE,
     accounts,
     assets,
+    cascades,
     checks,
     findings,
     health,
@@ -72,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (
         *(imports, schedules, jobs, runs, tracked_items),
         *(findings, vulnerabilities, mute_rules, sla, retention),
-        *(targets, scopes, scan_policies, scanners, assets, resources, checks, keys),
+        *(targets, scopes, scan_policies, cascades, scanners, assets, resources, checks, keys),
     ):
         app.include_router(module.router)
     for module in (health, metrics):

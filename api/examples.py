@@ -322,3 +322,41 @@ SCOPES: Final[dict[str, Example]] = {
         },
     },
 }
+
+CASCADES: Final[dict[str, Example]] = {
+    "tls": {
+        "summary": "testssl on each port that turns out to speak TLS",
+        "value": {
+            "name": "tls-ports-of-the-office",
+            "when": {
+                "on": "finding",
+                "source": ["nmap"],
+                "check_id": ["ssl-cert"],
+                "ports": "443,8000-9999",
+            },
+            "then": {"tools": ["testssl"], "policy": "gentle", "target": "host_port"},
+            "max_targets": 10,
+        },
+    },
+    "public": {
+        "summary": "ZAP on each new load balancer that the internet reaches",
+        "value": {
+            "name": "new-shops",
+            "when": {
+                "on": "resource",
+                "types": ["ec2_application_load_balancer"],
+                "attributes": {"scheme": "internet-facing"},
+                "tags": {"team": "shop"},
+            },
+            "then": {"tools": ["zap"], "target": "url"},
+        },
+    },
+}
+
+CASCADE_PREVIEWS: Final[dict[str, Example]] = {
+    "all": {"summary": "Every rule of the team", "value": {"scan_id": ACCOUNT}},
+    "proposed": {
+        "summary": "A rule before it is added",
+        "value": {"scan_id": ACCOUNT, "rule": CASCADES["tls"]["value"]},
+    },
+}

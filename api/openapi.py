@@ -29,8 +29,8 @@ create it (`POST /schedules`), and see what became of its times (`GET /schedules
 `Authorization: Bearer <key>`. A key belongs to a team, sees only its rows, and has a role: a
 `viewer` reads, an `operator` also adds accounts and targets, runs scans and jobs, keeps schedules
 and tracked items, decides about vulnerabilities and mutes findings, an `admin` also removes
-accounts and schedules, approves scopes of targets, sets due dates, decides how long what is over
-is kept, and makes keys.
+accounts and schedules, approves scopes of targets, keeps rules of cascades, sets due dates, decides
+how long what is over is kept, and makes keys.
 
 **Lists** answer `{"items": [...], "next_cursor": "..." | null}`; send `next_cursor` as `cursor` for
 the next page. **Filters** take comma lists: `?severity=critical,high`. Unknown parameters and
@@ -59,6 +59,7 @@ TAGS: Final = [
     {"name": "scan policies", "description": "How hard native scans may work."},
     {"name": "resources", "description": "The inventory."},
     {"name": "checks", "description": "What is looked for, and how to fix it."},
+    {"name": "cascades", "description": "Rules that start a scan from what another found."},
     {"name": "scanners", "description": "What this machine can scan with."},
     {"name": "keys", "description": "Who may call this API."},
     {"name": "health", "description": "For probes and Prometheus."},

@@ -21,6 +21,7 @@ TAGGED: Final[Mapping[str, frozenset[str]]] = {
     "trigger": frozenset({"cron", "interval", "one_time", "expiry"}),
     "target": frozenset({"cloud_scan", "job"}),
     "exclude": frozenset({"dates", "window", "period"}),
+    "when": frozenset({"finding", "resource"}),
 }
 """Fields of several kinds: pydantic puts the chosen one into the path, people do not."""
 
@@ -35,6 +36,7 @@ SAMPLES: Final[Mapping[str, str]] = {
     "params": '{"account_id": "…"}',
     "tags": '{"environment": "production"}',
     "allows": '{"kind": "cidr", "value": "203.0.113.0/24"}',
+    "when": '{"on": "finding", "source": ["nmap"], "check_id": ["ssl-cert"]}',
 }
 
 NAMING: Final = "Lower-case letters, digits and underscores, such as certificate."
@@ -50,6 +52,8 @@ SHAPES: Final[Mapping[str, str]] = {
     "service_account": "Write it like name@project.iam.gserviceaccount.com.",
     "endpoint_url": "Write it like https://host:port, without user, password or spaces.",
     "Idempotency-Key": "Use 1 to 200 printable ASCII characters without spaces.",
+    "check_id": "Write it like ssl-cert; * stands for any characters.",
+    "types": "Write it like ec2_*_load_balancer; * stands for any characters.",
     "cursor": "Send the `next_cursor` of the page before, unchanged.",
     "tag": "Write it as key:value.",
     "tags": "The name of a tag has no colon and no comma.",

@@ -300,6 +300,14 @@ def _in_words(value: Any) -> str:
     return value if isinstance(value, str) else "no"
 
 
+def _follows(trigger: Row) -> str | None:
+    if trigger["kind"] != TriggerKind.CASCADE:
+        return None
+    root, parent = trigger["root_scan_id"], trigger["parent_scan_id"]
+    begun = "" if root == parent else f", in the chain of scan {root}"
+    return f"scan {parent}, by the rule {trigger['rule']}{begun}"
+
+
 def _show(api: Api, scan: Row, as_json: bool) -> None:
     """The scan as it is, or as a person reads it: with its targets by their values."""
     ids = [] if as_json else scan["options"].get("targets") or []
@@ -320,6 +328,7 @@ def _details(scan: Row, shown: Row) -> Any:
     pairs: list[tuple[str, Any]] = [
         ("Scan", scan["id"]),
         ("Status", cell(scan["status"])),
+        ("Follows", _follows(scan["trigger"])),
         ("Waits for", scan["waiting_for"]),
         ("Error", error.get("message")),
         ("Fix", error.get("fix")),

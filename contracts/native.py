@@ -207,14 +207,15 @@ class AssetCoverage(NamedTuple):
         """Whether a finding of this rule, and on this port, is gone if it was not found again."""
         if self.outcome is not AssetOutcome.ASSESSED or _matches(rule, self.not_assessed):
             return False
-        return _matches(rule, self.assessed) and (not self.ports or _lists(self.ports, port))
+        return _matches(rule, self.assessed) and (not self.ports or lists_port(self.ports, port))
 
 
 def _matches(rule: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(rule, each) for each in patterns)
 
 
-def _lists(ports: str, port: int | None) -> bool:
+def lists_port(ports: str, port: int | None) -> bool:
+    """Whether a list of ports has this one; nothing has an unknown one."""
     ranges = (each.partition("-") for each in ports.split(","))
     return port is not None and any(
         int(first) <= port <= int(last or first) for first, _, last in ranges

@@ -73,6 +73,12 @@ class ScanTrigger(Contract):
 
     kind: TriggerKind = TriggerKind.MANUAL
     schedule_id: UUID | None = None
+    root_scan_id: UUID | None = Field(None, description="The scan that its chain began with.")
+    parent_scan_id: UUID | None = Field(None, description="The scan that it follows.")
+    rule: str | None = Field(None, description="The rule of cascades that started it.")
+    scopes: list[UUID] | None = Field(
+        None, description="It may scan only what lies in these; null: in any of the team."
+    )
 
 
 class ScanError(Contract):
@@ -285,6 +291,7 @@ class ScanSummary(Contract):
     status: ScanStatus
     counts: ScanCounts
     next_scan_id: UUID | None = Field(None, description="The scan of this account that waited.")
+    may_cascade: bool = Field(False, description="Whether rules may start others from it.")
 
 
 class ScanPhase(Contract):

@@ -10,7 +10,17 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from contracts import accounts, jobs, retention, runs, scans, sla, targets, vulnerabilities
+from contracts import (
+    accounts,
+    cascades,
+    jobs,
+    retention,
+    runs,
+    scans,
+    sla,
+    targets,
+    vulnerabilities,
+)
 from contracts.base import Contract
 
 LOCK: Final = Path(__file__).with_name("schema.lock.json")
@@ -31,6 +41,7 @@ CROSSING: Final[tuple[type[Contract], ...]] = (
     scans.ScanEnd,
     scans.ScanSummary,
     scans.ScanPhase,
+    cascades.CascadesStarted,
     jobs.NoParams,
     runs.RunRequest,
     runs.RunAsked,

@@ -61,6 +61,7 @@ class TriggerKind(StrEnum):
 
     MANUAL = "manual"
     SCHEDULE = "schedule"
+    CASCADE = "cascade"  # a rule, from what another scan found
 
 
 class TaskKind(StrEnum):

@@ -64,6 +64,15 @@ PROMPT: Final[LocalPolicy] = {
     "retry_policy": RetryPolicy(maximum_attempts=1),
 }
 
+CASCADE: Final[ActivityPolicy] = {
+    # Rows again, but of a scan that has ended: what cannot be started within an hour is not started
+    # by a scan that long since is over for everybody else.
+    "start_to_close_timeout": timedelta(minutes=2),
+    "schedule_to_close_timeout": timedelta(hours=1),
+    "heartbeat_timeout": timedelta(seconds=20),
+    "retry_policy": _retried(timedelta(seconds=1), timedelta(seconds=30)),
+}
+
 ASK_PROVIDER: Final[ActivityPolicy] = {
     # A few calls to the cloud provider: who are we, which regions are there.
     "start_to_close_timeout": timedelta(seconds=90),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_network
 from pathlib import PurePosixPath
 from typing import Final
+from uuid import UUID
 
 from contracts.errors import TargetInvalid
-from contracts.targets import Scope, ScopeEntry, ScopeRef
+from contracts.targets import PinnedTarget, Scope, ScopeEntry, ScopeRef
 from contracts.vocabulary import ScopeKind, TargetKind, TargetRule
 from scanners.address_policy import (
     OwnAddress,
@@ -21,7 +23,7 @@ from scanners.address_policy import (
     within,
 )
 from scanners.host_values import Network
-from scanners.target_values import ScopeRule, TargetValue, parse_scope_entry
+from scanners.target_values import ScopeRule, TargetValue, parse_scope_entry, parse_target
 
 SYSTEM_PATHS: Final = ("/dev", "/proc", "/sys")
 """What lies there is no file of a repository."""
@@ -220,6 +222,25 @@ def _refuse_own_path(path: str, around: Surroundings) -> None:
                 field="value",
                 fix="Name a directory apart from it.",
             )
+
+
+def lying_in(pinned: Sequence[PinnedTarget], approvals: Sequence[Approval]) -> list[UUID]:
+    """The scopes that these targets lie in, by their values or by one of their addresses."""
+    found = dict.fromkeys(each.scope.id for each in pinned)
+    for each in pinned:
+        matches = _matcher(parse_target(each.kind, each.value))
+        places = [ip_network(address) for address in each.addresses]
+        for approval in approvals:
+            if any(
+                matches(rule)
+                or (
+                    rule.network is not None
+                    and any(within(place, rule.network) for place in places)
+                )
+                for rule in approval.rules
+            ):
+                found[approval.scope.id] = None
+    return list(found)
 
 
 def relying_on(

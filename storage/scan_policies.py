@@ -14,12 +14,14 @@ from contracts.base import Page
 from contracts.errors import Conflict, NotFound
 from contracts.native import POLICIES, PolicyLimits, ScanPolicy, ShownScanPolicy
 from storage import cursors
+from storage.cascade_tables import CascadeRuleRow
 from storage.schedule_tables import ScheduleRow
 from storage.target_tables import ScanPolicyRow
 
 MOST: Final = 100
 """Policies of a team's own: people choose one by its name."""
-NATIVE_SCAN: Final = "native_scan"
+JOBS: Final = ("native_scan", "hybrid_asset_discovery")
+"""Those whose parameters name a policy."""
 
 
 async def all_policies(session: AsyncSession, team_id: UUID) -> dict[str, ShownScanPolicy]:
@@ -91,7 +93,7 @@ async def set_policy(
 
 
 async def delete_policy(session: AsyncSession, team_id: UUID, name: str) -> None:
-    """Delete one of the team's own; Conflict while a schedule names it."""
+    """Delete one of the team's own; Conflict while a schedule, or a rule of cascades, names it."""
     _refuse_built_in(name)
     deleted = await session.scalar(
         delete(ScanPolicyRow)
@@ -102,7 +104,7 @@ async def delete_policy(session: AsyncSession, team_id: UUID, name: str) -> None
         raise NotFound(f"There is no scan policy `{name}` of the team's own.")
     naming = select(ScheduleRow.name).where(
         ScheduleRow.team_id == team_id,
-        ScheduleRow.job == NATIVE_SCAN,
+        ScheduleRow.job.in_(JOBS),
         ScheduleRow.finished_at.is_(None),
         ScheduleRow.target["params"]["policy"].as_string() == name,
     )
@@ -110,6 +112,15 @@ async def delete_policy(session: AsyncSession, team_id: UUID, name: str) -> None
     if schedules:
         raise Conflict(
             f"Schedules name the policy `{name}`: {', '.join(schedules)}.",
+            fix="Let them name another, or delete them first.",
+        )
+    following = select(CascadeRuleRow.name).where(
+        CascadeRuleRow.team_id == team_id, CascadeRuleRow.then["policy"].as_string() == name
+    )
+    rules = (await session.scalars(following.order_by(CascadeRuleRow.name).limit(10))).all()
+    if rules:
+        raise Conflict(
+            f"Rules of cascades name the policy `{name}`: {', '.join(rules)}.",
             fix="Let them name another, or delete them first.",
         )
 

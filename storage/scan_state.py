@@ -25,11 +25,18 @@ from contracts.scans import (
     ScanSummary,
     ScanTrigger,
 )
-from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus, TriggerKind
+from contracts.vocabulary import ScanKind, ScanStatus, TaskKind, TaskStatus
 from storage.finding_counts import fold_counts
 from storage.import_tables import BEING_READ
 from storage.merge.staging import forget_staged
-from storage.scans import NO_NUMBERS, get_scan, live_numbers, options_of, require_scan
+from storage.scans import (
+    NO_NUMBERS,
+    get_scan,
+    live_numbers,
+    options_of,
+    require_scan,
+    trigger_of,
+)
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
 DONE = [status for status in TaskStatus if status.done]
@@ -74,7 +81,7 @@ async def load_scan(session: AsyncSession, scan_id: UUID) -> ScanRecord:
         options=options if isinstance(options, ScanOptions) else ScanOptions(),
         native=options if isinstance(options, NativeOptions) else None,
         hybrid=options if isinstance(options, HybridOptions) else None,
-        trigger=ScanTrigger(kind=TriggerKind(row.trigger_kind), schedule_id=row.schedule_id),
+        trigger=trigger_of(row),
     )
 
 
@@ -125,15 +132,20 @@ async def set_waiting(session: AsyncSession, scan_id: UUID, words: str | None) -
     )
 
 
-async def write_plan(
-    session: AsyncSession, scan_id: UUID, shards: Sequence[PlannedShard], notes: Sequence[str]
-) -> None:
-    """Insert the shards and notes that are missing; of the others, what is not done is pending."""
+async def add_notes(session: AsyncSession, scan_id: UUID, notes: Sequence[str]) -> None:
+    """What a reader of the scan should know; a note that it has is not added again."""
     scan = await _scan(session, scan_id, lock=True)
     fresh = [note for note in dict.fromkeys(notes) if note not in scan.notes]
     if fresh:
         scan.notes = [*scan.notes, *fresh]
         await session.flush()
+
+
+async def write_plan(
+    session: AsyncSession, scan_id: UUID, shards: Sequence[PlannedShard], notes: Sequence[str]
+) -> None:
+    """Insert the shards and notes that are missing; of the others, what is not done is pending."""
+    await add_notes(session, scan_id, notes)
     if not shards:
         return
     planned = (

@@ -55,6 +55,13 @@ def options_of(row: ScanRow) -> ScanOptions | NativeOptions | HybridOptions:
     return OF_THE_TEAM.get(ScanKind(row.kind), ScanOptions).model_validate(row.options)
 
 
+def trigger_of(row: ScanRow) -> ScanTrigger:
+    """What started a scan."""
+    return ScanTrigger(
+        kind=TriggerKind(row.trigger_kind), schedule_id=row.schedule_id, **(row.cascade or {})
+    )
+
+
 async def create_scan(
     session: AsyncSession,
     team_id: UUID,
@@ -89,6 +96,10 @@ async def create_scan(
                 options=options,
                 trigger_kind=trigger.kind,
                 schedule_id=trigger.schedule_id,
+                cascade=trigger.model_dump(
+                    mode="json", exclude={"kind", "schedule_id"}, exclude_none=True
+                )
+                or None,
                 idempotency_key=idempotency_key,
                 queued_at=at,
             )
@@ -149,6 +160,14 @@ async def get_scan(session: AsyncSession, team_id: UUID, scan_id: UUID) -> Scan:
     row = await require_scan(session, team_id, scan_id)
     live = await live_numbers(session, [row.id]) if row.counts is None else {}
     return _scan(row, live.get(row.id))
+
+
+async def find_scan(session: AsyncSession, team_id: UUID, scan_id: UUID) -> Scan | None:
+    """The same, or None when there is no such scan any more."""
+    try:
+        return await get_scan(session, team_id, scan_id)
+    except NotFound:
+        return None
 
 
 async def list_tasks(
@@ -277,7 +296,7 @@ def _scan(row: ScanRow, live: Numbers | None) -> Scan:
         account_id=row.account_id,
         status=ScanStatus(row.status),
         progress=progress,
-        trigger=ScanTrigger(kind=TriggerKind(row.trigger_kind), schedule_id=row.schedule_id),
+        trigger=trigger_of(row),
         options=options_of(row),
         queued_at=row.queued_at,
         started_at=row.started_at,

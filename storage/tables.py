@@ -123,7 +123,8 @@ class AccountRow(Base):
 
 class ScanRow(Base):
     """A scan. While it is not ended its numbers are summed from its tasks; `counts` and `progress`
-    are stored when it ends. `running_since`: without a pause or an end in between."""
+    are stored when it ends. `running_since`: without a pause or an end in between. `cascade`: which
+    scans it follows by which rule, and the scopes that bind it."""
 
     __tablename__ = "scan"
     __table_args__ = (
@@ -147,6 +148,7 @@ class ScanRow(Base):
     options: Mapped[dict[str, Any]]
     trigger_kind: Mapped[str]
     schedule_id: Mapped[UUID | None]
+    cascade: Mapped[dict[str, Any] | None]
     idempotency_key: Mapped[str | None]
     queued_at: Mapped[datetime]
     started_at: Mapped[datetime | None]

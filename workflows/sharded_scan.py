@@ -17,6 +17,7 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
+    from activities.cascade_starts import CascadeActivities
     from activities.scan_lifecycle import ScanLifecycleActivities
     from contracts.scans import (
         ScanBegun,
@@ -82,7 +83,10 @@ class ShardedScan(ABC):
                     )
                 )
             raise
-        return await self._end(ScanEnd(scan_id=self._scan_id))
+        summary = await self._end(ScanEnd(scan_id=self._scan_id))
+        if summary.may_cascade and workflow.patched("cascades"):
+            await self._cascade(request)
+        return summary
 
     async def _begin(self, request: ScanRequest) -> ScanBegun:
         """Take the account; while another scan has it, wait to be woken and look again."""
@@ -182,6 +186,19 @@ class ShardedScan(ABC):
         self._enter(f"Ended: {summary.status}")
         await wake_next(summary)
         return summary
+
+    async def _cascade(self, request: ScanRequest) -> None:
+        """Start what the team's rules make of it. The scan has ended, whatever becomes of this."""
+        try:
+            await workflow.execute_activity_method(
+                CascadeActivities.start_cascades,
+                request,
+                task_queue=task_queues.SCANS,
+                summary="Start the scans that rules make of it",
+                **policies.CASCADE,
+            )
+        except (FailureError, asyncio.CancelledError) as error:  # never a bug or an eviction
+            workflow.logger.warning("No rule was followed after this scan: %s", error)
 
     @workflow.signal
     async def pause(self) -> None:

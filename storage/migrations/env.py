@@ -10,6 +10,8 @@ from alembic import context
 from sqlalchemy import Connection
 
 from storage import (
+    asset_tables,
+    cascade_tables,
     finding_tables,
     import_tables,
     retention_tables,
@@ -22,6 +24,8 @@ from storage.tables import Base
 
 METADATA = Base.metadata
 assert {  # noqa: S101
+    asset_tables.AssetRow.__tablename__,
+    cascade_tables.CascadeRuleRow.__tablename__,
     finding_tables.FindingRow.__tablename__,
     import_tables.ImportFileRow.__tablename__,
     retention_tables.RetentionPolicyRow.__tablename__,

@@ -35,6 +35,8 @@ STABLE = {
     "create_scope", "list_scopes", "get_scope", "change_scope", "delete_scope",
     "create_hybrid_discovery", "list_assets", "summarize_assets", "get_asset",
     "list_scan_policies", "get_scan_policy", "set_scan_policy", "delete_scan_policy",
+    "create_cascade", "list_cascades", "get_cascade", "change_cascade", "delete_cascade",
+    "preview_cascades",
 }  # fmt: skip
 
 

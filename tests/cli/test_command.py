@@ -15,7 +15,7 @@ from tests.cli.conftest import Command, run
 from tests.support.ports import free_ports
 
 GROUPS = ["account", "scan", "schedule", "job", "run", "item", "finding", "resource", "check",
-          "key", "scanners", "target", "scope", "policy", "asset"]  # fmt: skip
+          "key", "scanners", "target", "scope", "policy", "asset", "cascade"]  # fmt: skip
 PROMISED = {
     "account": {"add", "list", "check"},
     "scan": {"start", "native", "hybrid", "list", "show", "cancel", "pause", "resume", "watch",
@@ -34,6 +34,7 @@ PROMISED = {
     "scope": {"add", "list", "show", "change", "end", "remove"},
     "asset": {"list", "show", "summary"},
     "policy": {"list", "show", "set", "remove"},
+    "cascade": {"add", "list", "show", "enable", "disable", "remove", "preview"},
 }  # fmt: skip
 
 

@@ -12,7 +12,9 @@ from sqlalchemy import Connection, text
 
 from contracts.errors import PermanentError
 from storage import (
+    asset_tables,
     bootstrap,
+    cascade_tables,
     finding_tables,
     import_tables,
     retention_tables,
@@ -26,6 +28,8 @@ from storage.database import open_engine
 from storage.tables import Base
 
 DEFINED_IN = {
+    asset_tables.AssetRow.__table__,
+    cascade_tables.CascadeRuleRow.__table__,
     finding_tables.FindingRow.__table__,
     import_tables.ImportFileRow.__table__,
     retention_tables.RetentionPolicyRow.__table__,

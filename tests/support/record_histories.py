@@ -40,6 +40,7 @@ SCANS: dict[str, type[ShardedScan]] = {
     "kubernetes_scan": KubernetesScan,
     "kubernetes_discovery": KubernetesDiscovery,
     "native": NativeScan,
+    "native_cascade": NativeScan,
 }
 HISTORIES = Path(__file__).parents[1] / "histories"
 
@@ -56,6 +57,8 @@ async def record(client: Client, name: str) -> None:
         case "native":
             script.fails["run native/1"] = [ReportMalformed("The report is no XML.")]
             script.fails["merge native/2"] = [StagingLost("Staged rows are gone.")]
+        case "native_cascade":
+            script.may_cascade = True
         case "failed":
             script.fails["run compliance/0"] = [CredentialsRejected("The key is unknown.")]
         case "waited":

@@ -15,6 +15,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.failures import safe_words
+from contracts.cascades import CascadesStarted
 from contracts.errors import CloudsweepError, PermanentError
 from contracts.scans import (
     MergeReport,
@@ -52,6 +53,7 @@ class ScriptedScan:
         self.fails: dict[str, list[CloudsweepError]] = {}
         self.held: dict[str, asyncio.Event] = {}
         self.next_scan: UUID | None = None
+        self.may_cascade = False
         self.said: list[str] = []
         self.running: set[str] = set()
         self.most_running = 0
@@ -163,7 +165,13 @@ class ScriptedScan:
             status=end.outcome or ScanStatus.COMPLETED,
             counts=ScanCounts(),
             next_scan_id=self.next_scan,
+            may_cascade=self.may_cascade,
         )
+
+    @activity.defn
+    async def start_cascades(self, request: ScanRequest) -> CascadesStarted:
+        await self._do("cascades")
+        return CascadesStarted()
 
 
 @asynccontextmanager
@@ -181,6 +189,7 @@ async def working(
                 script.record_failed_shard,
                 script.record_paused,
                 script.end_scan,
+                script.start_cascades,
             ],
         ),
         task_queues.DISCOVERY: Registration([], [script.discover_shard, script.list_kinds]),

@@ -232,3 +232,18 @@ async def test_a_cancelled_scan_stops_its_shards_before_it_records_its_end(
     assert script.running == set()
     assert script.failed == []
     assert "run compliance/2" not in script.said
+
+
+async def test_rules_are_followed_after_the_end_and_cannot_fail_the_scan(temporal: Client) -> None:
+    script = ScriptedScan(discovery=0, compliance=1)
+    script.may_cascade = True
+    script.fails["cascades"] = [ReportMalformed("A rule that cannot be followed.")]
+    async with working(temporal, script):
+        followed = await (await start(temporal)).result()
+        script.may_cascade = False
+        await (await start(temporal)).result()
+
+    assert followed.status is ScanStatus.COMPLETED
+    assert script.said.index("cascades") > script.said.index("end")
+    assert script.count()["cascades"] == 1
+    assert [end.outcome for end in script.ends] == [None, None]

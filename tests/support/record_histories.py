@@ -31,6 +31,7 @@ from tests.support.ports import free_ports
 from tests.support.scripted_scan import ScriptedScan, working
 from tests.support.waiting import until
 from workflows.cloud_scan import CloudScan
+from workflows.hybrid_discovery import HybridAssetDiscovery
 from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
 from workflows.native_scan import NativeScan
 from workflows.sharded_scan import ShardedScan
@@ -40,6 +41,7 @@ SCANS: dict[str, type[ShardedScan]] = {
     "kubernetes_scan": KubernetesScan,
     "kubernetes_discovery": KubernetesDiscovery,
     "native": NativeScan,
+    "hybrid": HybridAssetDiscovery,
     "native_cascade": NativeScan,
 }
 HISTORIES = Path(__file__).parents[1] / "histories"
@@ -54,7 +56,7 @@ async def record(client: Client, name: str) -> None:
         case "completed" | "kubernetes_scan":
             script.fails["run compliance/1"] = [ReportMalformed("The report is not JSON.")]
             script.fails["merge compliance/2"] = [StagingLost("Staged rows are gone.")]
-        case "native":
+        case "native" | "hybrid":
             script.fails["run native/1"] = [ReportMalformed("The report is no XML.")]
             script.fails["merge native/2"] = [StagingLost("Staged rows are gone.")]
         case "native_cascade":

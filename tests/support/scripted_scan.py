@@ -15,6 +15,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.failures import safe_words
+from contracts.assets import AssetCounts
 from contracts.cascades import CascadesStarted
 from contracts.errors import CloudsweepError, PermanentError
 from contracts.scans import (
@@ -38,6 +39,7 @@ from runtime import task_queues
 from runtime.settings import Settings
 from worker import Registration, build_workers
 from workflows.cloud_scan import CloudScan
+from workflows.hybrid_discovery import HybridAssetDiscovery
 from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
 from workflows.native_scan import NativeScan
 
@@ -103,6 +105,11 @@ class ScriptedScan:
         return _plan(TaskKind.NATIVE, self.compliance)
 
     @activity.defn
+    async def plan_ranges(self, request: ScanRequest) -> PhasePlan:
+        await self._do("plan ranges")
+        return _plan(TaskKind.NATIVE, self.compliance)
+
+    @activity.defn
     async def plan_cluster_tools(self, request: ScanRequest) -> PhasePlan:
         await self._do("plan tools")
         return _plan(TaskKind.NATIVE, 1)
@@ -131,6 +138,15 @@ class ScriptedScan:
     @activity.defn
     async def run_tool(self, task: ShardTask) -> ShardReport:
         return await self._run(task)
+
+    @activity.defn
+    async def look_at_range(self, task: ShardTask) -> ShardReport:
+        return await self._run(task)
+
+    @activity.defn
+    async def join_assets(self, request: ScanRequest) -> AssetCounts:
+        await self._do("join")
+        return AssetCounts(new=3)
 
     @activity.defn
     async def run_cluster_tool(self, task: ShardTask) -> ShardReport:
@@ -181,7 +197,7 @@ async def working(
     """Workers with the product's own options that follow the script."""
     table = {
         task_queues.SCANS: Registration(
-            [CloudScan, KubernetesScan, KubernetesDiscovery, NativeScan],
+            [CloudScan, KubernetesScan, KubernetesDiscovery, NativeScan, HybridAssetDiscovery],
             [
                 script.begin_scan,
                 script.plan_discovery,
@@ -192,7 +208,9 @@ async def working(
                 script.start_cascades,
             ],
         ),
-        task_queues.DISCOVERY: Registration([], [script.discover_shard, script.list_kinds]),
+        task_queues.DISCOVERY: Registration(
+            [], [script.discover_shard, script.list_kinds, script.join_assets]
+        ),
         task_queues.COMPLIANCE: Registration([], [script.plan_compliance, script.assess_shard]),
         task_queues.NATIVE: Registration(
             [],
@@ -201,6 +219,8 @@ async def working(
                 script.run_tool,
                 script.plan_cluster_tools,
                 script.run_cluster_tool,
+                script.plan_ranges,
+                script.look_at_range,
             ],
         ),
         task_queues.SYNC: Registration([], [script.merge_shards]),

@@ -18,7 +18,7 @@ from activities.failures import as_application_error
 from activities.native_scans import NativeScanActivities
 from activities.progress import ShardProgress, heartbeating
 from activities.staged_shards import last_try, phase_plan
-from contracts.assets import AssetCounts, CloudClaim, TargetClaim
+from contracts.assets import AssetCounts, CloudClaim, HostSeen, RangeLooked, TargetClaim
 from contracts.errors import (
     ScannerCrashed,
     ScannerTimedOut,
@@ -157,18 +157,15 @@ class AssetDiscoveryActivities(NativeScanActivities):
                 scan = await scan_state.load_scan(session, request.scan_id)
                 looked = await assets.looked_at_by(session, scan.id)
                 seen = await assets.seen_by(session, scan.id)
-                seen += [
-                    host
-                    for host in await assets.seen_before(session, scan.team_id)
-                    if not was_looked_at(host.address, looked)
-                ]
+                before = await assets.seen_before(session, scan.team_id)
                 wanted = await targets.all_enabled(session, scan.team_id)
+            seen += await asyncio.to_thread(_not_looked_at, before, looked)
             claims = await self._claims(scan.team_id)
             named = [claim for claim in map(_claim, wanted) if claim is not None]
             names = {each.where for each in claims if each.is_name}
             names |= {each.where for each in named if each.is_name}
             addresses_of = await self._addresses_of(scan.team_id, sorted(names)[:MOST_NAMES])
-            facts = join(claims, named, seen, looked, addresses_of)
+            facts = await asyncio.to_thread(join, claims, named, seen, looked, addresses_of)
             async with self._database.transaction() as session:
                 return await assets.write_assets(session, scan.team_id, facts, at=_now())
 
@@ -207,6 +204,10 @@ async def _pinned(pinning: Pinning, team_id: UUID, name: str, now: datetime) -> 
         return (await pinning.pin(target)).addresses
     except (TargetInvalid, TargetUnreachable):  # out of scope, or nobody knows it
         return []
+
+
+def _not_looked_at(hosts: Sequence[HostSeen], looked: Sequence[RangeLooked]) -> list[HostSeen]:
+    return [host for host in hosts if not was_looked_at(host.address, looked)]
 
 
 def _ranges(scopes: Iterable[Scope]) -> list[Network]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from uuid import UUID
 
 from contracts.assets import (
@@ -23,7 +24,7 @@ from contracts.assets import (
 )
 from scanners.address_policy import within
 from scanners.asset_claims import is_private
-from scanners.host_values import network_of
+from scanners.host_values import Network, network_of
 
 
 @dataclass
@@ -40,8 +41,13 @@ def was_looked_at(address: str, looked: Iterable[RangeLooked]) -> bool:
     """True when every range that holds it came to its end, and one does: only then may silence
     there mean anything, or an asset go."""
     at = network_of(address)
-    holding = [each for each in looked if within(at, network_of(each.network))]
+    holding = [each for each in looked if within(at, _range(each.network))]
     return bool(holding) and all(each.is_complete for each in holding)
+
+
+@lru_cache(maxsize=1_000)
+def _range(text: str) -> Network:
+    return network_of(text)
 
 
 def join(

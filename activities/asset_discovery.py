@@ -167,7 +167,10 @@ class AssetDiscoveryActivities(NativeScanActivities):
             addresses_of = await self._addresses_of(scan.team_id, sorted(names)[:MOST_NAMES])
             facts = await asyncio.to_thread(join, claims, named, seen, looked, addresses_of)
             async with self._database.transaction() as session:
-                return await assets.write_assets(session, scan.team_id, facts, at=_now())
+                counts = await assets.write_assets(session, scan.team_id, facts, at=_now())
+                told = ", ".join(f"{number} {what}" for what, number in counts.model_dump().items())
+                await scan_state.add_notes(session, scan.id, [f"Assets: {told}."])
+        return counts
 
     async def _claims(self, team_id: UUID) -> list[CloudClaim]:
         claims: list[CloudClaim] = []

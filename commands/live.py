@@ -14,12 +14,12 @@ from commands.client import UNREACHABLE, Api, Failure, Row
 from commands.output import cell, clock, console, plain, say, short
 from contracts.vocabulary import RunOutcome, ScanKind, ScanStatus, TaskKind, TaskStatus
 
-OF_THE_TEAM: Final = {ScanKind.NATIVE: "targets", ScanKind.HYBRID: "assets"}
-"""Scans of no account and no inventory, and what they are called where an account's name stands."""
-
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
+
+OF_THE_TEAM: Final = {ScanKind.NATIVE: "targets", ScanKind.HYBRID: "assets"}
+"""Scans of no account and no inventory, and what they are called where an account's name stands."""
 
 LOOK_EVERY_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 300.0
@@ -121,6 +121,8 @@ def _words(scan: Row) -> str:
 
 
 def _counts(scan: Row) -> str:
+    if scan["kind"] == ScanKind.HYBRID:  # what it brought stands in its notes
+        return ""
     found = scan["counts"]["findings"]
     resources = f"{scan['counts']['resources']} resources · "
     return (
@@ -179,4 +181,4 @@ def _line(scan: Row, tasks: list[Row]) -> str:
     if scan["counts"]["tasks"]["failed"]:
         parts.append(f"{scan['counts']['tasks']['failed']} failed")
     parts.append(_counts(scan))
-    return " · ".join(parts)
+    return " · ".join(filter(None, parts))

@@ -25,7 +25,7 @@ from commands.output import (
     show_page,
     table,
 )
-from contracts.vocabulary import ScanStatus, TriggerKind
+from contracts.vocabulary import ScanKind, ScanStatus, TriggerKind
 
 app = typer.Typer(no_args_is_help=True, help="Scans: start, watch, pause, resume, cancel.")
 
@@ -142,8 +142,6 @@ def hybrid(
         body: Row = {"policy": policy}
         body |= {"scopes": [scopes.find(api, each) for each in scope]} if scope else {}
         _start(api, "scans/hybrid", body, idempotency_key, wait, as_json)
-    if wait and not as_json:
-        say("What there is: cloudsweep asset summary, cloudsweep asset list --standing unmanaged")
 
 
 def _start(
@@ -288,10 +286,10 @@ def follow_to_end(api: Api, scan: Row, as_json: bool) -> None:
     if scan["status"] in (ScanStatus.FAILED, ScanStatus.CANCELLED):
         raise typer.Exit(1)
     if not as_json:
-        say(
-            "Next: cloudsweep finding list --status fail   or   "
-            f"cloudsweep scan tasks {short(scan['id'])}"
-        )
+        reading = "finding list --status fail"
+        if scan["kind"] == ScanKind.HYBRID:
+            reading = "asset list --standing unmanaged"
+        say(f"Next: cloudsweep {reading}   or   cloudsweep scan tasks {short(scan['id'])}")
 
 
 def _in_words(value: Any) -> str:
@@ -325,6 +323,10 @@ def _details(scan: Row, shown: Row) -> Any:
     error = scan["error"] or {}
     counts, found = scan["counts"], scan["counts"]["findings"]
     shards = counts["tasks"]
+    findings = (
+        f"{found['new']} new, {found['changed']} changed, {found['resolved']} resolved, "
+        f"{found['unchanged']} unchanged"
+    )
     pairs: list[tuple[str, Any]] = [
         ("Scan", scan["id"]),
         ("Status", cell(scan["status"])),
@@ -339,11 +341,7 @@ def _details(scan: Row, shown: Row) -> Any:
         ("Failed shards", str(shards["failed"]) if shards["failed"] else None),
         ("Took", clock(scan["duration_seconds"]) if scan["duration_seconds"] else None),
         ("Resources", str(counts["resources"]) if scan["kind"] not in OF_THE_TEAM else None),
-        (
-            "Findings",
-            f"{found['new']} new, {found['changed']} changed, {found['resolved']} resolved, "
-            f"{found['unchanged']} unchanged",
-        ),
+        ("Findings", None if scan["kind"] == ScanKind.HYBRID else findings),
         ("Scope", "; ".join(options) or "everything"),
         *(("Note", note) for note in scan.get("notes", ())),
         ("Web UI", scan["temporal_url"]),

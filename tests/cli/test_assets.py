@@ -31,7 +31,9 @@ async def test_what_answers_is_listed_shown_and_counted(
         ran = await in_process("scan hybrid --scope lab --policy lab --wait")
     assert ran.code == 0, ran.err
     assert "1 of 1 shards done" in ran.out
-    assert "cloudsweep asset summary" in ran.out + ran.err
+    assert "Assets: 1 new, 0 changed, 0 gone, 0 unchanged." in ran.out
+    assert "cloudsweep asset list --standing unmanaged" in ran.out + ran.err
+    assert "indings" not in ran.out + ran.err  # of which there are none
     assert "assets" in (await in_process("scan list")).out
     listed = (await in_process("asset list --standing unmanaged --source network")).out
     assert ADDRESS in listed

@@ -68,16 +68,28 @@ class HybridOptions(Contract):
     ] = "normal"
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class ScanTrigger(Contract):
-    """What started a scan."""
+    """What started a scan; what only a cascade has is left out of all others."""
 
     kind: TriggerKind = TriggerKind.MANUAL
     schedule_id: UUID | None = None
-    root_scan_id: UUID | None = Field(None, description="The scan that its chain began with.")
-    parent_scan_id: UUID | None = Field(None, description="The scan that it follows.")
-    rule: str | None = Field(None, description="The rule of cascades that started it.")
+    root_scan_id: UUID | None = Field(
+        None, exclude_if=_is_none, description="The scan that its chain began with."
+    )
+    parent_scan_id: UUID | None = Field(
+        None, exclude_if=_is_none, description="The scan that it follows."
+    )
+    rule: str | None = Field(
+        None, exclude_if=_is_none, description="The rule of cascades that started it."
+    )
     scopes: list[UUID] | None = Field(
-        None, description="It may scan only what lies in these; null: in any of the team."
+        None,
+        exclude_if=_is_none,
+        description="It may scan only what lies in these; left out: in any of the team.",
     )
 
 

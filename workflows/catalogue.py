@@ -20,6 +20,7 @@ RECONCILER: Final = "schedule_reconciler"
 RETENTION_CYCLE: Final = "retention_cycle"
 EXPIRY_SWEEP: Final = "expiry_sweep"
 NATIVE_SCAN: Final = "native_scan"
+HYBRID_ASSET_DISCOVERY: Final = "hybrid_asset_discovery"
 KUBERNETES_DISCOVERY: Final = "kubernetes_discovery"
 SLA_CHECK: Final = "sla_check"
 VULNERABILITY_SYNC: Final = "vulnerability_sync"
@@ -45,7 +46,7 @@ _ENTRIES: Final = (
         scan=ScanJob(ScanKind.NATIVE),
     ),
     Job(
-        name="hybrid_asset_discovery",
+        name=HYBRID_ASSET_DISCOVERY,
         description="Join inventory, network discovery and targets into one list of assets.",
         workflow="workflows.hybrid_discovery:HybridAssetDiscovery",
         queue=task_queues.SCANS,

@@ -9,6 +9,7 @@ from contracts.schedules import CLOUD_SCAN
 from runtime import task_queues
 from workflows.catalogue import (
     EXPIRY_SWEEP,
+    HYBRID_ASSET_DISCOVERY,
     JOBS,
     KUBERNETES_DISCOVERY,
     NATIVE_SCAN,
@@ -40,6 +41,7 @@ def test_the_names_that_the_code_uses_are_in_it() -> None:
     assert {CLOUD_SCAN, EXPIRY_SWEEP, RECONCILER, WATCHDOG} <= set(JOBS)
     assert {name for name, job in JOBS.items() if job.scan} == {
         CLOUD_SCAN,
+        HYBRID_ASSET_DISCOVERY,
         KUBERNETES_DISCOVERY,
         NATIVE_SCAN,
     }

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from commands import removal
 from commands.client import FAILED, WRONG_USAGE, Api, Failure, Row, connected
 from commands.output import (
     AsJson,
@@ -265,18 +266,18 @@ def disable(account: Which, as_json: AsJson = False) -> None:
 @app.command("remove")
 def remove(
     account: Which,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: removal.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove an account with its scans, findings and resources."""
     with connected() as api:
-        identity = find(api, account)
-        document = api.get(f"accounts/{identity}")
-        if not yes:
-            question = f"Remove {document['name']!a} with all its scans and findings?"
-            typer.confirm(question, abort=True, err=True)
-        api.delete(f"accounts/{identity}")
-    show(document, as_json, cell(f"Removed {document['name']}."))
+        removal.remove(
+            api,
+            f"accounts/{find(api, account)}",
+            yes=yes,
+            as_json=as_json,
+            along=" with all its scans and findings",
+        )
 
 
 def _patch(account: str, body: Row, as_json: bool) -> None:

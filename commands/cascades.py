@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands import scans
+from commands import removal, scans
 from commands.client import WRONG_USAGE, Api, Failure, Row, connected
 from commands.output import (
     AsJson,
@@ -167,17 +167,12 @@ def _switch(rule: str, enabled: bool, as_json: bool) -> None:
 @app.command("remove")
 def remove(
     rule: Which,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: removal.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove a rule of your own; what it started goes on."""
     with connected() as api:
-        identity = find(api, rule)
-        document = api.get(f"cascades/{identity}")
-        if not yes:
-            typer.confirm(f"Remove {document['name']!a}?", abort=True, err=True)
-        api.delete(f"cascades/{identity}")
-    show(document, as_json, cell(f"Removed {document['name']}."))
+        removal.remove(api, f"cascades/{find(api, rule)}", yes=yes, as_json=as_json)
 
 
 @app.command("preview")

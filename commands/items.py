@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from commands import removal
 from commands.client import Api, Row, connected
 from commands.moments import duration, in_zone, moment, seconds, until
 from commands.output import (
@@ -123,17 +124,12 @@ def renew(
 @app.command("remove")
 def remove(
     item: Which,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: removal.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Stop tracking an item; what its expiry has started goes on."""
     with connected() as api:
-        item_id = find(api, item)
-        document = api.get(f"tracked-items/{item_id}")
-        if not yes:
-            typer.confirm(f"Remove {document['name']!a}?", abort=True, err=True)
-        api.delete(f"tracked-items/{item_id}")
-    show(document, as_json, cell(f"Removed {document['name']}."))
+        removal.remove(api, f"tracked-items/{find(api, item)}", yes=yes, as_json=as_json)
 
 
 def _given(lead: str | None, owner: str | None, attribute: list[str] | None) -> Row:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from commands import removal
 from commands.client import WRONG_USAGE, Api, Failure, Row, connected
 from commands.output import AsJson, Cursor, Limit, cell, fields, show, show_page, table
 
@@ -84,16 +85,12 @@ def set_(
 @app.command("remove")
 def remove(
     policy: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: removal.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove one of the team's own policies that no schedule uses."""
     with connected() as api:
-        document = api.get(f"scan-policies/{policy}")
-        if not yes:
-            typer.confirm(f"Remove {document['name']!a}?", abort=True, err=True)
-        api.delete(f"scan-policies/{policy}")
-    show(document, as_json, cell(f"Removed {document['name']}."))
+        removal.remove(api, f"scan-policies/{policy}", yes=yes, as_json=as_json)
 
 
 def _as_it_is(api: Api, name: str) -> Row:

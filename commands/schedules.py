@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from commands import accounts, runs
+from commands import accounts, removal, runs
 from commands.client import Api, Row, connected
 from commands.moments import in_zone, moment, until
 from commands.output import (
@@ -302,17 +302,12 @@ def runs_(
 @app.command("remove")
 def remove(
     schedule: Which,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: removal.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove a schedule; its runs stay in the record."""
     with connected() as api:
-        schedule_id = find(api, schedule)
-        document = api.get(f"schedules/{schedule_id}")
-        if not yes:
-            typer.confirm(f"Remove {document['name']!a}?", abort=True, err=True)
-        api.delete(f"schedules/{schedule_id}")
-    show(document, as_json, cell(f"Removed {document['name']}."))
+        removal.remove(api, f"schedules/{find(api, schedule)}", yes=yes, as_json=as_json)
 
 
 def _definition(api: Api, name: str, options: Options) -> Row:

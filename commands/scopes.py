@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from commands import removal
 from commands.client import WRONG_USAGE, Api, Failure, Row, connected
 from commands.moments import in_zone, moment, until
 from commands.output import AsJson, Cursor, Limit, cell, fields, short, show, show_page, table
@@ -139,17 +140,12 @@ def end(scope: Which, as_json: AsJson = False) -> None:
 @app.command("remove")
 def remove(
     scope: Which,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: removal.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove a scope that no target relies on."""
     with connected() as api:
-        identity = find(api, scope)
-        document = api.get(f"scopes/{identity}")
-        if not yes:
-            typer.confirm(f"Remove {document['name']!a}?", abort=True, err=True)
-        api.delete(f"scopes/{identity}")
-    show(document, as_json, cell(f"Removed {document['name']}."))
+        removal.remove(api, f"scopes/{find(api, scope)}", yes=yes, as_json=as_json)
 
 
 def _patch(scope: str, body: Row, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from commands import removal
 from commands.client import FAILED, Api, Failure, Row, connected
 from commands.output import (
     AsJson,
@@ -127,17 +128,14 @@ def disable(target: Which, as_json: AsJson = False) -> None:
 @app.command("remove")
 def remove(
     target: Which,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: removal.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove a target."""
     with connected() as api:
-        identity = find(api, target)
-        document = api.get(f"targets/{identity}")
-        if not yes:
-            typer.confirm(f"Remove {document['value']!a}?", abort=True, err=True)
-        api.delete(f"targets/{identity}")
-    show(document, as_json, cell(f"Removed {document['value']}."))
+        removal.remove(
+            api, f"targets/{find(api, target)}", yes=yes, as_json=as_json, called="value"
+        )
 
 
 def _patch(target: str, body: Row, as_json: bool) -> None:

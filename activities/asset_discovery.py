@@ -14,14 +14,10 @@ from uuid import UUID
 from temporalio import activity
 
 from activities import target_pinning
-from activities.failures import as_application_error
 from activities.native_scans import NativeScanActivities
 from activities.progress import ShardProgress, heartbeating
-from activities.staged_shards import last_try, phase_plan
 from contracts.assets import AssetCounts, CloudClaim, HostSeen, RangeLooked, TargetClaim
 from contracts.errors import (
-    ScannerCrashed,
-    ScannerTimedOut,
     ScopeInvalid,
     TargetInvalid,
     TargetUnreachable,
@@ -29,16 +25,14 @@ from contracts.errors import (
 from contracts.native import (
     AssetCoverage,
     AssetOutcome,
-    Checkpoint,
     NativeFinding,
     NativeTool,
     ScanPolicy,
-    ToolProgress,
 )
 from contracts.scans import Coverage, PhasePlan, Problem, ScanRequest, ShardReport, ShardTask
 from contracts.targets import PinnedTarget, Scope, Target
 from contracts.vocabulary import ErrorClass, Provider, ScopeKind, TargetKind, TaskKind
-from scanners import native_plan, native_run
+from scanners import native_plan
 from scanners.address_policy import WIDEST_TARGET, within
 from scanners.asset_claims import PLACES, claims_of
 from scanners.asset_join import join, was_looked_at
@@ -64,12 +58,7 @@ class AssetDiscoveryActivities(NativeScanActivities):
 
         A range that may not be looked at becomes a note. ScopeInvalid when scopes are too large.
         """
-        async with self._database.transaction() as session:
-            scan = await scan_state.load_scan(session, request.scan_id)
-            undone = await scan_state.undone_shards(session, scan.id, kind=TaskKind.NATIVE)
-        if undone is None:
-            undone = await self._plan_ranges(scan)
-        return phase_plan(undone)
+        return await self._planned(request, self._plan_ranges)
 
     async def _plan_ranges(self, scan: scan_state.ScanRecord) -> list[scan_state.PlannedShard]:
         if scan.hybrid is None:
@@ -114,37 +103,28 @@ class AssetDiscoveryActivities(NativeScanActivities):
         )
         pinned = await pinning.verify(planned, target)
         policy = ScanPolicy.model_validate(shard.plan["policy"])
-        (job,) = native_plan.jobs(NativeTool.NMAP, pinned, policy)
-        begun = await self._begun(task)
+        jobs = native_plan.jobs(NativeTool.NMAP, pinned, policy)
         hosts = defaultdict[str, set[int]](set)
         wanting: list[str] = []
-        try:
-            async with (
-                ShardProgress(self._database, task, total=100) as progress,
-                aclosing(native_run.assess(*job, begun=begun.get(0))) as words,
-            ):
-                async for word in words:
-                    if isinstance(word, Checkpoint):
-                        await self._keep(task, 0, word)
-                    elif isinstance(word, ToolProgress):
-                        progress.done = int(word.percent)
-                        await progress.write()
-                    elif isinstance(word, NativeFinding) and word.rule == "open-port":
-                        *_, address, protocol, port = word.identity
-                        if protocol == "tcp":
-                            hosts[address].add(int(port))
-                    elif isinstance(word, AssetCoverage):
-                        if word.outcome is AssetOutcome.ASSESSED:
-                            hosts[word.asset].update(())  # it answered, if only to refuse
-                        elif word.outcome is not AssetOutcome.UNREACHABLE:
-                            wanting.append(f"{word.asset}: {word.reason}")
-        except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
-            await self._forget(task)
-            raise as_application_error(error, final=last_try()) from None
+        async with (
+            ShardProgress(self._database, task, total=100) as progress,
+            aclosing(self._run(task, jobs, progress)) as words,
+        ):
+            async for word in words:
+                if isinstance(word, NativeFinding) and word.rule == "open-port":
+                    *_, address, protocol, port = word.identity
+                    if protocol == "tcp":
+                        hosts[address].add(int(port))
+                elif isinstance(word, AssetCoverage):
+                    if word.outcome is AssetOutcome.ASSESSED:
+                        hosts[word.asset].update(())  # it answered, if only to refuse
+                    elif word.outcome is not AssetOutcome.UNREACHABLE:
+                        wanting.append(f"{word.asset}: {word.reason}")
         async with self._database.transaction() as session:
             await assets.keep_seen(session, task.scan_id, task.key, hosts)
-        await self._forget(task)
-        return await self._report(task, _coverage(pinned, wanting), 0, 0)
+        report = await self._report(task, _coverage(pinned, wanting), 0, 0)
+        await self._forget(task)  # last: a worker that dies before it loses nothing
+        return report
 
     @activity.defn
     async def join_assets(self, request: ScanRequest) -> AssetCounts:

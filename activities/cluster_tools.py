@@ -12,7 +12,7 @@ from temporalio import activity
 
 from activities.failures import as_application_error
 from activities.native_scans import NativeScanActivities, Said
-from activities.staged_shards import last_try, phase_plan
+from activities.staged_shards import last_try
 from contracts.errors import ScopeInvalid, TargetUnreachable
 from contracts.native import NORMAL, POLICIES, Cluster, NativeTool, Node
 from contracts.scans import PhasePlan, Problem, ScanOptions, ScanRequest, ShardReport, ShardTask
@@ -36,23 +36,23 @@ class ClusterToolActivities(NativeScanActivities):
     @activity.defn
     async def plan_cluster_tools(self, request: ScanRequest) -> PhasePlan:
         """One shard for each tool that was asked for, or that is installed; else a note."""
+        return await self._planned(request, self._plan_tools)
+
+    async def _plan_tools(self, scan: scan_state.ScanRecord) -> list[scan_state.PlannedShard]:
+        tools, notes = _wanted(scan.options)
+        shards = [
+            scan_state.PlannedShard(
+                kind=TaskKind.NATIVE,
+                key=f"{KEY}{tool}",
+                title=f"{tool}: the cluster",
+                batch=0,
+                plan={"policy": NORMAL.name},
+            )
+            for tool in tools
+        ]
         async with self._database.transaction() as session:
-            scan = await scan_state.load_scan(session, request.scan_id)
-            undone = await scan_state.undone_shards(session, scan.id, kind=TaskKind.NATIVE)
-            if undone is None:
-                tools, notes = _wanted(scan.options)
-                undone = [
-                    scan_state.PlannedShard(
-                        kind=TaskKind.NATIVE,
-                        key=f"{KEY}{tool}",
-                        title=f"{tool}: the cluster",
-                        batch=0,
-                        plan={"policy": NORMAL.name},
-                    )
-                    for tool in tools
-                ]
-                await scan_state.write_plan(session, scan.id, undone, notes=notes)
-        return phase_plan(undone)
+            await scan_state.write_plan(session, scan.id, shards, notes=notes)
+        return shards
 
     @activity.defn
     async def run_cluster_tool(self, task: ShardTask) -> ShardReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -66,12 +66,18 @@ class NativeScanActivities(StagedShards):
 
         A target that may not be scanned becomes a note of the scan; TargetInvalid when none may.
         """
+        return await self._planned(request, self._plan)
+
+    async def _planned(
+        self,
+        request: ScanRequest,
+        plan: Callable[[scan_state.ScanRecord], Awaitable[list[scan_state.PlannedShard]]],
+    ) -> PhasePlan:
+        """The shards that are not done; planned first if that is yet to be."""
         async with self._database.transaction() as session:
             scan = await scan_state.load_scan(session, request.scan_id)
             undone = await scan_state.undone_shards(session, scan.id, kind=TaskKind.NATIVE)
-        if undone is None:
-            undone = await self._plan(scan)
-        return phase_plan(undone)
+        return phase_plan(await plan(scan) if undone is None else undone)
 
     async def _plan(self, scan: scan_state.ScanRecord) -> list[scan_state.PlannedShard]:
         if scan.native is None:
@@ -139,26 +145,15 @@ class NativeScanActivities(StagedShards):
         Else only within the assets that it assessed.
         """
         tool = where.source
-        begun = await self._begun(task)
-        try:
-            async with ShardProgress(self._database, task, total=100 * len(jobs)) as progress:
-                for number, job in enumerate(jobs):
-                    run = native_run.assess(*job, begun=begun.get(number))
-                    async with aclosing(run) as words:
-                        async for word in words:
-                            said.hear(word)
-                            if isinstance(word, Checkpoint):
-                                await self._keep(task, number, word)
-                            elif isinstance(word, ToolProgress):
-                                progress.done = int(100 * number + word.percent)
-                                await progress.write()
-                            if len(said.findings) >= STAGED_AT_ONCE:
-                                progress.rows += await self._stage_said(where, said)
-                    progress.done = 100 * (number + 1)
-                progress.rows += await self._stage_said(where, said)
-        except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
-            await self._forget(task)  # it may be what it went on from
-            raise as_application_error(error, final=last_try()) from None
+        async with (
+            ShardProgress(self._database, task, total=100 * len(jobs)) as progress,
+            aclosing(self._run(task, jobs, progress)) as words,
+        ):
+            async for word in words:
+                said.hear(word)
+                if len(said.findings) >= STAGED_AT_ONCE:
+                    progress.rows += await self._stage_said(where, said)
+            progress.rows += await self._stage_said(where, said)
         told = said.coverage(tool)
         async with self._database.transaction() as session:
             if covers_account:
@@ -169,12 +164,32 @@ class NativeScanActivities(StagedShards):
         async with self._database.copying() as connection:
             progress.rows += await staging.stage_findings(connection, where, said.kept(known))
             covered = await staging.stage_coverage(connection, where, said.complete(known))
-        await self._forget(task)
-        return await self._report(task, told, progress.rows, covered)
+        report = await self._report(task, told, progress.rows, covered)
+        await self._forget(task)  # last: a worker that dies before it loses nothing
+        return report
 
-    async def _begun(self, task: ShardTask) -> dict[int, bytes]:
+    async def _run(
+        self, task: ShardTask, jobs: Sequence[native_plan.Job], progress: ShardProgress
+    ) -> AsyncGenerator[NativeFinding | AssetCoverage | ToolReport, None]:
+        """What the tool says of each job. A job goes on from where an earlier attempt had come."""
         async with self._database.transaction() as session:
-            return await scan_checkpoints.load(session, task.scan_id, task.key, at=_now())
+            begun = await scan_checkpoints.load(session, task.scan_id, task.key, at=_now())
+        try:
+            for number, job in enumerate(jobs):
+                run = native_run.assess(*job, begun=begun.get(number))
+                async with aclosing(run) as words:
+                    async for word in words:
+                        if isinstance(word, Checkpoint):
+                            await self._keep(task, number, word)
+                        elif isinstance(word, ToolProgress):
+                            progress.done = int(100 * number + word.percent)
+                            await progress.write()
+                        else:
+                            yield word
+                progress.done = 100 * (number + 1)
+        except (ScannerCrashed, ScannerTimedOut, TargetUnreachable) as error:
+            await self._forget(task)  # it may be what it went on from
+            raise as_application_error(error, final=last_try()) from None
 
     async def _keep(self, task: ShardTask, run: int, done: Checkpoint) -> None:
         async with self._database.transaction() as session:
@@ -224,9 +239,7 @@ class Said:
         port = self._port
         return asset if port is None or asset.endswith(f":{port}") else f"{asset}:{port}"
 
-    def hear(
-        self, word: ToolProgress | Checkpoint | NativeFinding | AssetCoverage | ToolReport
-    ) -> None:
+    def hear(self, word: NativeFinding | AssetCoverage | ToolReport) -> None:
         """One more word; a name with several addresses may get the same of each."""
         if isinstance(word, NativeFinding):
             self._find(word)

@@ -32,8 +32,10 @@ from storage import cascade_news, cascades, target_scopes
 
 FOLLOWED: Final = (ScanStatus.COMPLETED, ScanStatus.COMPLETED_WITH_ERRORS)
 """What a scan that failed or was cancelled has found may be half of it: nothing follows it."""
-CASCADING: Final = (ScanKind.CLOUD, ScanKind.KUBERNETES, ScanKind.KUBERNETES_DISCOVERY,
-                    ScanKind.NATIVE)  # fmt: skip
+NOT_FOLLOWED: Final = {
+    ScanKind.IMPORT: "an import",
+    ScanKind.HYBRID: "a discovery of assets",
+}
 REFUSED_SHOWN: Final = 100
 """Refused targets that a plan names."""
 
@@ -120,8 +122,8 @@ async def plan_rule(
 
 
 def _why_not(scan: Scan) -> str | None:
-    if scan.kind not in CASCADING:
-        return "Nothing follows an import."
+    if scan.kind in NOT_FOLLOWED:
+        return f"Nothing follows {NOT_FOLLOWED[scan.kind]}."
     if scan.status not in FOLLOWED:
         return f"The scan is {scan.status}: only one that is completed is followed."
     return None

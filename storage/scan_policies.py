@@ -20,8 +20,6 @@ from storage.target_tables import ScanPolicyRow
 
 MOST: Final = 100
 """Policies of a team's own: people choose one by its name."""
-JOBS: Final = ("native_scan", "hybrid_asset_discovery")
-"""Those whose parameters name a policy."""
 
 
 async def all_policies(session: AsyncSession, team_id: UUID) -> dict[str, ShownScanPolicy]:
@@ -104,7 +102,6 @@ async def delete_policy(session: AsyncSession, team_id: UUID, name: str) -> None
         raise NotFound(f"There is no scan policy `{name}` of the team's own.")
     naming = select(ScheduleRow.name).where(
         ScheduleRow.team_id == team_id,
-        ScheduleRow.job.in_(JOBS),
         ScheduleRow.finished_at.is_(None),
         ScheduleRow.target["params"]["policy"].as_string() == name,
     )

@@ -13,7 +13,7 @@ from api.filters import ScanListQuery
 from api.pagination import PageQuery
 from api.problems import described
 from api.routes import BASE
-from api.state import Now, Session, Shared
+from api.state import Now, Services, Session, Shared
 from contracts.base import Page
 from contracts.scans import HybridOptions, NativeOptions, NewScan, Scan, ScanTask
 from storage import scans
@@ -51,6 +51,10 @@ async def create_scan(
     `scan_id` of the queued scan.
     """
     scan = await scan_control.start(shared, caller.team_id, request, idempotency_key, now)
+    return await _accepted(shared, scan, response)
+
+
+async def _accepted(shared: Services, scan: Scan, response: Response) -> Scan:
     response.headers["Location"] = f"{BASE}/scans/{scan.id}"
     return (await scan_control.shown(shared, [scan]))[0]
 
@@ -75,8 +79,7 @@ async def create_native_scan(
     A team's native scans run one after the other.
     """
     scan = await native_control.start(shared, caller.team_id, request, idempotency_key, now)
-    response.headers["Location"] = f"{BASE}/scans/{scan.id}"
-    return (await scan_control.shown(shared, [scan]))[0]
+    return await _accepted(shared, scan, response)
 
 
 @router.post(
@@ -99,8 +102,7 @@ async def create_hybrid_discovery(
     It takes turns with the team's native scans.
     """
     scan = await native_control.start(shared, caller.team_id, request, idempotency_key, now)
-    response.headers["Location"] = f"{BASE}/scans/{scan.id}"
-    return (await scan_control.shown(shared, [scan]))[0]
+    return await _accepted(shared, scan, response)
 
 
 @router.get("", responses=described(), summary="List scans")

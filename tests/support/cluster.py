@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from contracts.accounts import FileCredentials, NewAccount
 from contracts.resources import Resource, ResourceFilter
 from contracts.scans import NewScan, Scan, ScanTask, ScanTrigger
 from contracts.vocabulary import Provider, ScanKind
-from storage import accounts, resources, scans
+from runtime.settings import Settings
+from storage import accounts, keys, resources, scans
 from storage.database import Database
-from tests.support.fake_kubernetes import FakeKubernetes, pod, thing
+from tests.support.fake_kubernetes import FakeKubernetes, pod, running_kubernetes, thing
+from worker import build_workers, registrations
 
 PODS = "/api/v1/pods"
 SECRETS = "/api/v1/secrets"
@@ -117,6 +120,30 @@ class Cluster:
                 rows = await session.execute(text(f'SELECT t::text FROM "{table}" AS t'))  # noqa: S608
                 parts += [row[0] for row in rows]
         return "\n".join(parts)
+
+
+@asynccontextmanager
+async def cluster_with_workers(
+    database_url: str,
+    namespace: Client,
+    settings: Settings,
+    directory: Path,
+    queues: Sequence[str],
+) -> AsyncIterator[Cluster]:
+    """A cluster with a few things in it, as an account, and workers to scan it."""
+    database = Database.open(database_url, pool_size=8)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        server = await stack.enter_async_context(running_kubernetes())
+        furnish(server)
+        made = Cluster(database, namespace, server, directory)
+        async with database.transaction() as session:
+            made.team_id = await keys.create_team(session, "team")
+        made.account_id = await made.add()
+        table = registrations(database, settings, namespace)
+        for worker in build_workers(namespace, table, settings, queues):
+            await stack.enter_async_context(worker)
+        yield made
 
 
 def furnish(server: FakeKubernetes) -> None:

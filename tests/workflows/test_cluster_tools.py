@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +26,6 @@ from runtime.settings import Settings
 from storage import (
     accounts,
     findings,
-    keys,
     scans,
     target_scopes,
     targets,
@@ -35,12 +33,10 @@ from storage import (
     vulnerability_drift,
     vulnerability_sync,
 )
-from storage.database import Database
-from tests.support.cluster import Cluster, furnish
-from tests.support.fake_kubernetes import TOKEN, running_kubernetes, thing
+from tests.support.cluster import Cluster, cluster_with_workers
+from tests.support.fake_kubernetes import TOKEN, thing
 from tests.support.namespaces import new_namespace
 from tests.support.stand_in_tools import put
-from worker import build_workers, registrations
 
 QUEUES: Final = (
     *(task_queues.SCANS, task_queues.DISCOVERY, task_queues.COMPLIANCE),
@@ -151,18 +147,7 @@ async def cluster(
     database_url: str, namespace: Client, settings: Settings, tmp_path: Path
 ) -> AsyncIterator[Cluster]:
     """A cluster as an account, and workers to scan it."""
-    database = Database.open(database_url, pool_size=8)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(database.close)
-        server = await stack.enter_async_context(running_kubernetes())
-        furnish(server)
-        made = Cluster(database, namespace, server, tmp_path)
-        async with database.transaction() as session:
-            made.team_id = await keys.create_team(session, "team")
-        made.account_id = await made.add()
-        table = registrations(database, settings, namespace)
-        for worker in build_workers(namespace, table, settings, QUEUES):
-            await stack.enter_async_context(worker)
+    async with cluster_with_workers(database_url, namespace, settings, tmp_path, QUEUES) as made:
         yield made
 
 

@@ -6,7 +6,6 @@ import base64
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,20 +31,24 @@ from runtime import task_queues
 from runtime.settings import Settings
 from scanners import kubernetes
 from scanners.prowler_install import environment_of, install_prowler
-from storage import accounts, drift, findings, job_runs, keys, resources, scans
-from storage.database import Database
-from tests.support.cluster import ENCODED, PODS, SECRET_VALUE, SECRETS, Cluster, furnish
+from storage import accounts, drift, findings, job_runs, resources, scans
+from tests.support.cluster import (
+    ENCODED,
+    PODS,
+    SECRET_VALUE,
+    SECRETS,
+    Cluster,
+    cluster_with_workers,
+)
 from tests.support.fake_kubernetes import (
     TOKEN,
     Fault,
     pod,
-    running_kubernetes,
     write_kubeconfig,
 )
 from tests.support.namespaces import new_namespace
 from tests.support.prowler_scan import scans_clusters
 from tests.support.waiting import until
-from worker import build_workers, registrations
 from workflows.job_run import JobRun
 
 QUEUES = (
@@ -65,18 +68,7 @@ async def cluster(
     database_url: str, namespace: Client, settings: Settings, tmp_path: Path
 ) -> AsyncIterator[Cluster]:
     """A cluster with a few things in it, as an account, and workers to scan it."""
-    database = Database.open(database_url, pool_size=8)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(database.close)
-        server = await stack.enter_async_context(running_kubernetes())
-        furnish(server)
-        made = Cluster(database, namespace, server, tmp_path)
-        async with database.transaction() as session:
-            made.team_id = await keys.create_team(session, "team")
-        made.account_id = await made.add()
-        table = registrations(database, settings, namespace)
-        for worker in build_workers(namespace, table, settings, QUEUES):
-            await stack.enter_async_context(worker)
+    async with cluster_with_workers(database_url, namespace, settings, tmp_path, QUEUES) as made:
         yield made
 
 

@@ -149,7 +149,7 @@ def main() -> None:
     port = free_ports(1)[0]
     endpoint = f"http://127.0.0.1:{port}"
     with subprocess.Popen(
-        [sys.executable, "-m", "demo.cloud", "--port", str(port)], stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "demo.serve", "--port", str(port)], stdout=subprocess.DEVNULL
     ) as demo:
         try:
             if not cloud.wait_until_serving(endpoint):

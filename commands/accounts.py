@@ -8,6 +8,7 @@ import typer
 
 from commands import removal
 from commands.client import FAILED, WRONG_USAGE, Api, Failure, Row, connected
+from commands.option_values import list_of
 from commands.output import (
     AsJson,
     Cursor,
@@ -131,7 +132,7 @@ def add(
         "credentials": credentials or {"kind": "environment"},
     }
     body |= {"uid": uid} if uid else {}
-    body |= {"regions": _split(regions)} if regions else {}
+    body |= {"regions": list_of(regions)} if regions else {}
     body |= {"endpoint_url": endpoint_url} if endpoint_url else {}
     with connected() as api:
         account = api.post("accounts", body)
@@ -242,7 +243,7 @@ def change(
     body: Row = {}
     body |= {"name": name} if name else {}
     body |= {"credentials": credentials} if credentials else {}
-    body |= {"regions": _split(regions)} if regions else {}
+    body |= {"regions": list_of(regions)} if regions else {}
     body |= {"regions": None} if all_regions else {}
     body |= {"endpoint_url": endpoint_url} if endpoint_url else {}
     body |= {"endpoint_url": None} if no_endpoint_url else {}
@@ -284,10 +285,6 @@ def _patch(account: str, body: Row, as_json: bool) -> None:
     with connected() as api:
         document = api.patch(f"accounts/{find(api, account)}", body)
     show(document, as_json, _details(document))
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",")]
 
 
 def _details(account: Row) -> Any:

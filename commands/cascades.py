@@ -8,6 +8,7 @@ import typer
 
 from commands import removal, scans
 from commands.client import WRONG_USAGE, Api, Failure, Row, connected
+from commands.option_values import pairs_of
 from commands.output import (
     AsJson,
     Cursor,
@@ -21,7 +22,6 @@ from commands.output import (
     show_page,
     table,
 )
-from commands.schedule_options import pairs_of
 from contracts.cascades import MadeTarget, NetworkTool
 from contracts.vocabulary import Severity
 

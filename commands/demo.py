@@ -81,7 +81,7 @@ def _demo_cloud(settings: Settings, inventory: str | None) -> ChildSpec:
     async def port_is_free() -> None:
         ports.require_free_port("127.0.0.1", settings.demo_port, "CLOUDSWEEP_DEMO_PORT")
 
-    command = [sys.executable, "-P", "-m", "demo.cloud", "--port", str(settings.demo_port)]
+    command = [sys.executable, "-P", "-m", "demo.serve", "--port", str(settings.demo_port)]
     if inventory is not None:
         command += ["--steampipe", inventory]
     return ChildSpec(

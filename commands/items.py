@@ -9,6 +9,7 @@ import typer
 from commands import removal
 from commands.client import Api, Row, connected
 from commands.moments import duration, in_zone, moment, seconds, until
+from commands.option_values import pairs_of, wrong
 from commands.output import (
     AsJson,
     Cursor,
@@ -21,7 +22,6 @@ from commands.output import (
     show_page,
     table,
 )
-from commands.schedule_options import pairs_of, wrong
 
 app = typer.Typer(no_args_is_help=True, help="Tracked items: what expires one day.")
 

@@ -43,7 +43,8 @@ def install(
     """Install a scanner into an environment of its own; does nothing when it is there."""
     from contracts.errors import CloudsweepError
     from runtime.settings import get_settings
-    from scanners.prowler_install import environment_of, set_up
+    from scanners.prowler_environment import environment_of
+    from scanners.prowler_install import set_up
     from scanners.python_tools import RECIPES, install_tool
     from scanners.python_tools import environment_of as environment_of_tool
 

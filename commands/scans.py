@@ -10,6 +10,7 @@ import typer
 from commands import accounts, scopes, targets
 from commands.client import Api, Row, connected
 from commands.live import OF_THE_TEAM
+from commands.option_values import list_of, tools_of
 from commands.output import (
     AsJson,
     Cursor,
@@ -45,15 +46,6 @@ def find(api: Api, text: str) -> str:
     return api.resolve("scans", text, "scan")
 
 
-def tools_of(text: str) -> list[str]:
-    """The tools that an option names; none of them for `none`."""
-    return [] if text.strip() == "none" else _list(text) or []
-
-
-def _list(text: str | None) -> list[str] | None:
-    return [part.strip() for part in text.split(",")] if text else None
-
-
 @app.command("start")
 def start(
     account: accounts.Which,
@@ -84,10 +76,10 @@ def start(
     With --wait the exit code is 1 when the scan failed or was cancelled.
     """
     scope = {
-        "regions": _list(regions),
-        "services": _list(services),
-        "checks": _list(checks),
-        "frameworks": _list(frameworks),
+        "regions": list_of(regions),
+        "services": list_of(services),
+        "checks": list_of(checks),
+        "frameworks": list_of(frameworks),
     }
     with connected() as api:
         body: Row = {

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from commands import accounts, scans
-from commands.client import WRONG_USAGE, Api, Failure, Row
+from commands import accounts
+from commands.client import Api, Row
 from commands.moments import moment, seconds
+from commands.option_values import list_of, pairs_of, tools_of, wrong
 from contracts.vocabulary import OverlapPolicy
 
 Options = dict[str, Any]
@@ -134,7 +135,7 @@ def _parameters(function: Callable[..., None]) -> list[inspect.Parameter]:
 def target_of(api: Api, options: Options) -> Row | None:
     """The target that the options describe; None when none of them was given."""
     scope: Row = {
-        name: [part.strip() for part in options[name].split(",")]
+        name: list_of(options[name])
         for name in ("regions", "services", "checks", "frameworks")
         if options[name]
     }
@@ -142,7 +143,7 @@ def target_of(api: Api, options: Options) -> Row | None:
         name: options[name] for name in ("discovery", "compliance") if options[name] is not None
     }
     if options["tools"]:
-        scope["tools"] = scans.tools_of(options["tools"])
+        scope["tools"] = tools_of(options["tools"])
     if options["job"]:
         if options["account"] or scope:
             raise wrong("--job takes --param; an account and a scope are for scans.")
@@ -172,17 +173,6 @@ def params_of(api: Api, pairs: list[str] | None) -> Row:
         except ValueError:
             params[name] = text
     return params
-
-
-def pairs_of(pairs: list[str] | None, option: str) -> dict[str, str]:
-    """`key=value` pairs as a dict."""
-    found = {}
-    for pair in pairs or ():
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise wrong(f"{option}: `{pair}` is not of the form KEY=VALUE.")
-        found[name] = value
-    return found
 
 
 def timing_of(options: Options, timezone: str = "UTC") -> Row:
@@ -282,8 +272,3 @@ def _moment(options: Options, name: str, zone: str) -> str | None:
 def _seconds(options: Options, name: str) -> int | None:
     text = options[name]
     return seconds(text, f"--{name}") if text else None
-
-
-def wrong(message: str, fix: str = "See --help.") -> Failure:
-    """Wrong usage, in words."""
-    return Failure(message, fix=fix, code=WRONG_USAGE)

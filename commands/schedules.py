@@ -9,6 +9,7 @@ import typer
 from commands import accounts, removal, runs
 from commands.client import Api, Row, connected
 from commands.moments import in_zone, moment, until
+from commands.option_values import wrong
 from commands.output import (
     AsJson,
     Cursor,
@@ -33,7 +34,6 @@ from commands.schedule_options import (
     timing_of,
     what,
     when,
-    wrong,
 )
 from contracts.vocabulary import OverlapPolicy, RunOutcome, ScheduleStatus
 

@@ -8,6 +8,7 @@ import typer
 
 from commands import removal
 from commands.client import FAILED, Api, Failure, Row, connected
+from commands.option_values import pairs_of
 from commands.output import (
     AsJson,
     Cursor,
@@ -21,7 +22,6 @@ from commands.output import (
     show_page,
     table,
 )
-from commands.schedule_options import pairs_of
 from contracts.vocabulary import TargetKind
 
 app = typer.Typer(no_args_is_help=True, help="Targets of native scans: hosts, images and the like.")

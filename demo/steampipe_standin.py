@@ -6,7 +6,7 @@ database and read-only role `steampipe`, the tables of `steampipe_internal`, one
 connection whose tables have the AWS plugin's names, columns and types. What it does not do: it
 holds copies instead of asking the cloud at every query; `fill` renews them.
 
-A demo cloud fills it by itself (`python -m demo.cloud --steampipe URL`), which takes two seconds;
+A demo cloud fills it by itself (`python -m demo.serve --steampipe URL`), which takes two seconds;
 `python -m demo.steampipe_standin --database URL --cloud URL` fills it from outside.
 """
 

@@ -13,7 +13,7 @@ from contracts.native import ScannerInfo, ScannerState, ScanPolicy
 from runtime.settings import Settings
 from scanners import python_tools
 from scanners.process import private_directory
-from scanners.prowler_install import PROWLER_VERSION
+from scanners.prowler_environment import PROWLER_VERSION
 from scanners.sandbox import Spoken, caged
 
 FRESH_SECONDS: Final = 60.0

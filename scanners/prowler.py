@@ -20,8 +20,8 @@ from runtime.redaction import redact
 from runtime.settings import Settings
 from scanners.credentials import runner_environment
 from scanners.process import ScannerProcess, private_directory, running
+from scanners.prowler_environment import PROWLER_VERSION, texts_directories
 from scanners.prowler_errors import explain_record
-from scanners.prowler_install import PROWLER_VERSION, texts_directories
 from scanners.prowler_services import REGIONAL_SERVICES
 
 _RUNNER: Final = Path(__file__).parent / "prowler_runner" / "run.py"

@@ -12,7 +12,7 @@ from contracts.findings import CheckText
 from contracts.vocabulary import Provider, Severity
 from runtime.settings import Settings
 from scanners.prowler import build_texts
-from scanners.prowler_install import PROWLER_VERSION, texts_directories, texts_name
+from scanners.prowler_environment import PROWLER_VERSION, texts_directories, texts_name
 
 SOURCE: Final = "prowler"
 

@@ -1,10 +1,9 @@
-"""The Prowler environment: where it is, what is in it, and what is kept beside it."""
+"""Making the Prowler environment: its packages, and what Prowler knows of its checks."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from pathlib import Path
 
@@ -12,29 +11,11 @@ from contracts.errors import ScannerMissing
 from contracts.vocabulary import CLOUDS, Provider
 from runtime.settings import Settings, get_settings
 from scanners.environments import Recipe, install
-from scanners.prowler_runner.check_texts import FORMAT as TEXTS_FORMAT
+from scanners.prowler_catalogue import load_catalogue
+from scanners.prowler_environment import PROWLER_VERSION, environment_of
 
-PROWLER_VERSION = "5.46.0"
 _HERE = Path(__file__).parent
-_TEXTS = "cloudsweep-texts"
 _COMPILED = ("prowler/lib", "prowler/config", "prowler/providers/aws", "prowler/providers/common")
-
-
-def environment_of(python: Path) -> Path:
-    """The environment that an interpreter at `<environment>/bin/python` belongs to."""
-    return python.parent.parent
-
-
-def texts_directories(settings: Settings) -> list[Path]:
-    """Where what Prowler knows of its checks may be kept, the best place first."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    beside = environment_of(settings.prowler_python) / _TEXTS
-    return [beside.absolute(), cache / "cloudsweep" / _TEXTS]
-
-
-def texts_name(provider: Provider) -> str:
-    """The file in one of these directories that can be read without Prowler."""
-    return f"{PROWLER_VERSION}-{provider.value}-{TEXTS_FORMAT}.json"
 
 
 def install_prowler(target: Path, *, full: bool = False) -> Path:
@@ -64,7 +45,6 @@ def set_up(settings: Settings, *, full: bool = False) -> Path:
 
     Seconds when all is there. Raises ScannerMissing when it cannot be done.
     """
-    from scanners.prowler_catalogue import load_catalogue  # it needs this module
 
     async def prepare() -> None:
         for provider in CLOUDS if full else (Provider.AWS,):

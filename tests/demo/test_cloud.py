@@ -161,7 +161,7 @@ async def test_the_inventory_shows_a_change_once_it_is_renewed(
 def test_a_port_that_is_taken_is_said_before_anything_is_seeded(changing: RunningCloud) -> None:
     port = changing.url.rpartition(":")[2]
     ended = subprocess.run(
-        [sys.executable, "-m", "demo.cloud", "--port", port],
+        [sys.executable, "-m", "demo.serve", "--port", port],
         capture_output=True,
         text=True,
         check=False,
@@ -176,7 +176,7 @@ def test_the_shells_own_aws_settings_are_no_matter(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/etc/passwd")
-    command = [sys.executable, "-m", "demo.cloud", "--port", "0", "--small"]
+    command = [sys.executable, "-m", "demo.serve", "--port", "0", "--small"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("ready ")
@@ -184,7 +184,7 @@ def test_the_shells_own_aws_settings_are_no_matter(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_demo_cloud_ends_with_the_process_that_started_it() -> None:
-    command = [sys.executable, "-m", "demo.cloud", "--port", "0", "--until-stdin-closes"]
+    command = [sys.executable, "-m", "demo.serve", "--port", "0", "--until-stdin-closes"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.close()

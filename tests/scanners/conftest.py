@@ -10,7 +10,8 @@ from contracts.vocabulary import Provider
 from demo import cloud as demo
 from runtime.settings import Settings
 from scanners.prowler_catalogue import Catalogue, load_catalogue
-from scanners.prowler_install import environment_of, install_prowler
+from scanners.prowler_environment import environment_of
+from scanners.prowler_install import install_prowler
 from tests.support.cloud import RunningCloud, demo_cloud
 from tests.support.endpoints import Endpoints, serving
 

@@ -45,7 +45,7 @@ def demo_cloud(
 
     `steampipe` is a PostgreSQL, as superuser, that gets the Steampipe stand-in.
     """
-    command = [sys.executable, "-m", "demo.cloud", "--port", str(port), "--until-stdin-closes"]
+    command = [sys.executable, "-m", "demo.serve", "--port", str(port), "--until-stdin-closes"]
     command += ["--small"] if small else []
     command += ["--steampipe", steampipe] if steampipe else []
     process = subprocess.Popen(

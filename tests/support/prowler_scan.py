@@ -17,7 +17,7 @@ from contracts.vocabulary import FindingStatus, Provider
 from demo import cloud as demo
 from runtime.settings import Settings
 from scanners import prowler
-from scanners.prowler_install import environment_of
+from scanners.prowler_environment import environment_of
 
 
 @dataclass

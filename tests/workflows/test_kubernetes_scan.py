@@ -30,7 +30,8 @@ from contracts.vocabulary import (
 from runtime import task_queues
 from runtime.settings import Settings
 from scanners import kubernetes
-from scanners.prowler_install import environment_of, install_prowler
+from scanners.prowler_environment import environment_of
+from scanners.prowler_install import install_prowler
 from storage import accounts, drift, findings, job_runs, resources, scans
 from tests.support.cluster import (
     ENCODED,

@@ -35,6 +35,11 @@ SUM: Final = "sum(CAST(n AS float8))"
 SHOWN: Final = "(finding.gone_at IS NULL OR finding.status <> 'pass')"
 PLACE: Final = "JOIN check_coverage AS place ON place.id = finding.coverage_id"
 
+OPENED_SINCE: Final = """EXISTS (
+        SELECT FROM check_coverage AS place
+        WHERE place.id = counted.coverage_id AND place.opened_at > :first_seen_after
+    )"""
+
 OF_SEVERITY: Final = "AND finding.severity = CAST(:worst AS severity)"
 OF_PLACES: Final = "AND place.id = ANY(CAST(:places AS integer[]))"
 
@@ -193,6 +198,11 @@ def totals(filter: FindingFilter) -> str:
 def on_totals(filter: FindingFilter) -> str:
     """Condition for the running totals, called `counted`, that count these findings."""
     return _all("counted.team_id = :team_id", *_equal(filter, "counted", "counted"))
+
+
+def on_news(filter: FindingFilter) -> str:
+    """Condition for the places of running totals, `counted`: any but those with nothing so new."""
+    return "true" if filter.first_seen_after is None else OPENED_SINCE
 
 
 def is_counted(filter: FindingFilter) -> bool:

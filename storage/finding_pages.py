@@ -54,10 +54,10 @@ _LOOK_UP: Final = text("""
 """Pages are a few rows: each is looked up, whatever the statistics say of tables that just grew."""
 
 _FEW_COUNTED: Final = """
-    SELECT count(*) AS counts, coalesce(sum(n), 0) AS matching,
-           array_agg(DISTINCT coverage_id) AS places
+    SELECT count(*) AS counts, coalesce(sum(n) FILTER (WHERE may_match), 0) AS matching,
+           array_agg(DISTINCT coverage_id) FILTER (WHERE may_match) AS places
     FROM (
-        SELECT n, coverage_id FROM finding_count AS counted
+        SELECT n, coverage_id, {news} AS may_match FROM finding_count AS counted
         WHERE {counted} AND counted.severity = CAST(:worst AS severity) LIMIT :few_counts
     ) AS counted
 """
@@ -88,7 +88,7 @@ _FETCH: Final = f"""
     WITH cell AS MATERIALIZED (
         SELECT coverage_id, status, state FROM finding_count AS counted
         WHERE {{counted}} AND counted.severity = CAST(:worst AS severity)
-        GROUP BY coverage_id, status, state HAVING sum(n) > 0
+        GROUP BY coverage_id, status, state HAVING sum(n) > 0 AND {{news}}
     )
     SELECT finding.id
     FROM (
@@ -101,7 +101,7 @@ _FETCH: Final = f"""
 """  # noqa: S608 (our own names)
 _SIZE: Final = """
     SELECT coalesce(sum(n), 0) AS matching FROM finding_count AS counted
-    WHERE {counted} AND counted.severity = CAST(:worst AS severity)
+    WHERE {counted} AND {news} AND counted.severity = CAST(:worst AS severity)
 """
 _FEW: Final = f"""
     WITH candidate AS MATERIALIZED ({{candidates}} LIMIT :few + 1),
@@ -198,6 +198,7 @@ class _Pages:
             "matching": filters.on_findings(filter),
             "matching_in_places": filters.on_findings_in_places(filter),
             "counted": filters.on_totals(filter),
+            "news": filters.on_news(filter),
             "joined_counted": joined,
             "matching_counted": matching,
         }

@@ -30,7 +30,11 @@ SHOWN = text("gone_at IS NULL OR status <> 'pass'")
 
 class CheckCoverageRow(Base):
     """One check in one region of an account: what findings point at, and when the check last
-    completed there, in which scan (null: never). Findings are far more than these."""
+    completed there, in which scan (null: never). Findings are far more than these.
+
+    `opened_at` is when the newest finding was opened there, by a trigger on `finding`: who asks
+    what is new need not look where nothing is.
+    """
 
     __tablename__ = "check_coverage"
     __table_args__ = (
@@ -49,6 +53,7 @@ class CheckCoverageRow(Base):
     service: Mapped[str]
     scan_id: Mapped[UUID | None]
     at: Mapped[datetime | None]
+    opened_at: Mapped[datetime | None]
 
 
 class FindingRow(Base):

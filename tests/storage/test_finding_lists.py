@@ -247,3 +247,17 @@ async def test_what_a_scan_saw_that_still_runs_is_counted_by_its_time(lab: Lab) 
     await lab.end(running)
     async with lab.database.transaction() as session:
         assert (await findings.summarize_findings(session, lab.team_id, filter)).total == 1
+
+
+async def test_what_is_new_is_listed_also_where_its_check_did_not_complete(lab: Lab) -> None:
+    await lab.scan([observed("a"), observed("b", check_id="s3_logging")])
+    since = lab.clock.now
+    await lab.scan([observed("a"), observed("c"), observed("b", check_id="s3_logging")], covered=[])
+    for narrower in (
+        {"service": ["s3"]},
+        {"account_id": [lab.account_id]},
+        {"region": ["eu-west-1"]},
+    ):
+        new = await lab.list(first_seen_after=since, **narrower)
+        assert [each.resource.name for each in new] == ["c"]
+    assert await lab.list(first_seen_after=since, check_id=["s3_logging"]) == []

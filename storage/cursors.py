@@ -30,6 +30,8 @@ def decode(kind: str, cursor: str | None, parsers: Sequence[Parse]) -> list[Any]
         found, *values = json.loads(raw)
         if found != kind:
             raise ValueError(kind)
+        if any("\0" in value for value in values):  # which no text in PostgreSQL can hold
+            raise ValueError(values)
         return [parse(value) for parse, value in zip(parsers, values, strict=True)]
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise ScopeInvalid(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from contracts.errors import NotFound
+from contracts.errors import NotFound, ScopeInvalid
 from contracts.findings import CheckText
 from contracts.vocabulary import Provider, Severity
+from storage import cursors
 from storage.checks import get_check, list_checks, upsert_checks
 from storage.database import Database
 from tests.storage.lab import at_once
@@ -84,3 +85,11 @@ async def test_checks_are_filtered_and_paged(
             if cursor is None:
                 break
     assert found == expected
+
+
+async def test_a_cursor_that_holds_what_no_row_can_is_refused(database: Database) -> None:
+    cursor = cursors.encode("checks", "s3_public\0", "prowler", "aws")
+    async with database.transaction() as session:
+        with pytest.raises(ScopeInvalid) as refused:
+            await list_checks(session, limit=1, cursor=cursor)
+    assert refused.value.field == "cursor"

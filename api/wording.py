@@ -22,8 +22,10 @@ TAGGED: Final[Mapping[str, frozenset[str]]] = {
     "target": frozenset({"cloud_scan", "job"}),
     "exclude": frozenset({"dates", "window", "period"}),
     "when": frozenset({"finding", "resource"}),
+    "": frozenset({"assign", "comment", "in_progress", "accept", "false_positive", "reopen"}),
 }
-"""Fields of several kinds: pydantic puts the chosen one into the path, people do not."""
+"""Fields of several kinds, and a body of several: pydantic puts the chosen one into the path,
+people do not."""
 
 SAMPLES: Final[Mapping[str, str]] = {
     "credentials": '{"kind": "environment"}',
@@ -52,7 +54,9 @@ SHAPES: Final[Mapping[str, str]] = {
     "service_account": "Write it like name@project.iam.gserviceaccount.com.",
     "endpoint_url": "Write it like https://host:port, without user, password or spaces.",
     "Idempotency-Key": "Use 1 to 200 printable ASCII characters without spaces.",
-    "check_id": "Write it like ssl-cert; * stands for any characters.",
+    "when.check_id": "Write it like ssl-cert; * stands for any characters.",
+    "tools": "A tool is written like nmap or trivy_k8s.",
+    "policy": "`GET /scan-policies` lists them.",
     "types": "Write it like ec2_*_load_balancer; * stands for any characters.",
     "cursor": "Send the `next_cursor` of the page before, unchanged.",
     "tag": "Write it as key:value.",
@@ -148,10 +152,15 @@ def _names(expected: str) -> str:
 
 
 def _shape(item: Item) -> str:
+    within = "when." if "when" in item["loc"] else ""
     for part in reversed(item["loc"][1:]):
-        if part in SHAPES:
-            return f" {SHAPES[part]}"
+        if words := SHAPES.get(f"{within}{part}", SHAPES.get(part)):
+            return f" {words}"
     return ""
+
+
+def _form(item: Item) -> str:
+    return _shape(item) or f" Its form is `{item['ctx']['pattern']}`, a regular expression."
 
 
 def _sample(item: Item) -> str:
@@ -204,14 +213,12 @@ def _not_allowed(item: Item) -> str:
 def _unknown_tag(item: Item) -> str:
     name = _names(item["ctx"]["discriminator"])
     tag = str(item["ctx"]["tag"]).encode("utf-8", "replace").decode()[:INPUT_LIMIT]
-    return (
-        f"`{tag}` is not a {name} of it. Allowed as `{name}`: "
-        f"{_names(item['ctx']['expected_tags'])}."
-    )
+    allowed = _names(item["ctx"]["expected_tags"])
+    return f"`{tag}` is not allowed as `{name}`. Allowed: {allowed}."
 
 
 def _no_tag(item: Item) -> str:
-    return f"It needs a `{_names(item['ctx']['discriminator'])}`{_sample(item)}."
+    return f"It needs `{_names(item['ctx']['discriminator'])}`{_sample(item)}."
 
 
 def _no_object(item: Item) -> str:
@@ -249,7 +256,7 @@ MESSAGES: Final[Mapping[str, Callable[[Item], str]]] = {
     "time_parsing": _no_time_of_day,
     "time_type": _no_time_of_day,
     "string_pattern_mismatch": lambda item: (
-        f"{_shown(item)} is not in the right form.{_shape(item)}"
+        f"{_shown(item)} is not in the right form.{_form(item)}"
     ),
     "string_too_short": _length,
     "string_too_long": _length,

@@ -81,7 +81,9 @@ async def decide(
             transition, row.status = VulnerabilityTransition.IN_PROGRESS, IN_PROGRESS
         case Accept():
             if decision.until <= at:
-                raise ScopeInvalid("This time has passed.", field="until", fix="Choose a later.")
+                raise ScopeInvalid(
+                    "This time has passed.", field="until", fix="Choose a later one."
+                )
             transition = VulnerabilityTransition.ACCEPTED
             _hold(row, ACCEPTED, decision.until, at)
         case Dismiss():

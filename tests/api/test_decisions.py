@@ -66,26 +66,27 @@ async def test_an_accepted_risk_leaves_counts_and_stays_visible(
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "field"),
     [
-        {"action": "accept", "reason": "No expiry."},
-        {"action": "accept", "until": "2099-01-01T00:00:00Z"},
-        {"action": "accept", "reason": "x", "until": "2020-01-01T00:00:00Z"},
-        {"action": "accept", "reason": "x", "until": "9999-12-31T23:59:59-14:00"},
-        {"action": "accept", "reason": "x", "until": "2099-01-01T00:00:00"},
-        {"action": "false_positive"},
-        {"action": "comment", "comment": ""},
-        {"action": "assign"},
-        {"action": "mute"},
-        {"action": "reopen", "until": "2099-01-01T00:00:00Z"},
-        {},
+        ({"action": "accept", "reason": "No expiry."}, "until"),
+        ({"action": "accept", "until": "2099-01-01T00:00:00Z"}, "reason"),
+        ({"action": "accept", "reason": "x", "until": "2020-01-01T00:00:00Z"}, "until"),
+        ({"action": "accept", "reason": "x", "until": "9999-12-31T23:59:59-14:00"}, "until"),
+        ({"action": "accept", "reason": "x", "until": "2099-01-01T00:00:00"}, "until"),
+        ({"action": "false_positive"}, "reason"),
+        ({"action": "comment", "comment": ""}, "comment"),
+        ({"action": "assign"}, "owner"),
+        ({"action": "mute"}, "body"),
+        ({"action": "reopen", "until": "2099-01-01T00:00:00Z"}, "until"),
+        ({}, "body"),
     ],
 )
 async def test_a_decision_that_says_too_little_is_refused(
-    operator: httpx.AsyncClient, account: UUID, body: dict[str, str]
+    operator: httpx.AsyncClient, account: UUID, body: dict[str, str], field: str
 ) -> None:
     answer = await operator.post(f"{await worst(operator)}/decisions", json=body)
     assert answer.status_code == 422, answer.text
+    assert [each["field"] for each in answer.json()["errors"]] == [field]
 
 
 async def test_viewers_and_strangers_decide_nothing(

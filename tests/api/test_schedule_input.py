@@ -41,8 +41,8 @@ WRONG: list[tuple[Row, str, str]] = [
     ({"nam": "x"}, "nam", "no such field"),
     # Triggers
     ({"trigger": None}, "trigger", 'JSON object, such as {"type": "cron"'),
-    ({"trigger": {}}, "trigger", 'It needs a `type`, such as {"type": "cron"'),
-    (trigger("crn"), "trigger", "`crn` is not a type of it. Allowed as `type`: cron, interval, "
+    ({"trigger": {}}, "trigger", 'It needs `type`, such as {"type": "cron"'),
+    (trigger("crn"), "trigger", "`crn` is not allowed as `type`. Allowed: cron, interval, "
      "one_time, expiry."),
     (trigger("cron"), "trigger.cron", "required"),
     (trigger("cron", cron=5), "trigger.cron", 'a string. Write it like "0 2 * * *"'),
@@ -74,8 +74,8 @@ WRONG: list[tuple[Row, str, str]] = [
     (trigger("expiry", item_kind="a", filter={"b": 5}), "trigger.filter.b", "a string"),
     (trigger("expiry", item_kind="a") | {"jitter_seconds": 5}, "jitter_seconds", "Leave it out"),
     # Targets
-    ({"target": {}}, "target", 'It needs a `kind`, such as {"kind": "cloud_scan"'),
-    ({"target": {"kind": "scan"}}, "target", "Allowed as `kind`: cloud_scan, job."),
+    ({"target": {}}, "target", 'It needs `kind`, such as {"kind": "cloud_scan"'),
+    ({"target": {"kind": "scan"}}, "target", "is not allowed as `kind`. Allowed: cloud_scan, job."),
     ({"target": {"kind": "cloud_scan"}}, "target.account_id", "required"),
     ({"target": {"kind": "cloud_scan", "account_id": NOBODY}}, "target.account_id",
      "no such account in this team"),
@@ -112,8 +112,8 @@ WRONG: list[tuple[Row, str, str]] = [
     ({"ends_at": "9999-12-31T23:59:59-14:00"}, "ends_at", "between the years 2000 and 2100"),
     # Exclusions
     ({"exclude": {}}, "exclude", "a list"),
-    ({"exclude": [{}]}, "exclude[0]", "It needs a `type`, such as"),
-    (exclude("day"), "exclude[0]", "Allowed as `type`: dates, window, period."),
+    ({"exclude": [{}]}, "exclude[0]", "It needs `type`, such as"),
+    (exclude("day"), "exclude[0]", "allowed as `type`. Allowed: dates, window, period."),
     (exclude("dates", dates=["25.12."]), "exclude[0].dates[0]", "2026-12-25, or 12-25"),
     (exclude("dates", dates=["02-31"]), "exclude[0].dates[0]", "There is no 02-31."),
     (exclude("window", start="x", end="03:00"), "exclude[0].start", "Write it like 22:30."),
@@ -213,7 +213,7 @@ async def test_a_change_is_checked_like_a_new_schedule(operator: httpx.AsyncClie
     path = f"schedules/{schedule['id']}"
     for change, field, words in (
         (trigger("cron", cron="0 0 31 2 *"), "trigger.cron", "never fires"),
-        (trigger("crn"), "trigger", "is not a type of it"),
+        (trigger("crn"), "trigger", "is not allowed as `type`"),
         ({"target": {"kind": "cloud_scan", "account_id": NOBODY}}, "target.account_id", "no such"),
         ({"catchup_seconds": 1}, "catchup_seconds", "at least 10."),
         ({"name": None}, "name", "cannot be null"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Final, Never
 
 import typer
+from typer.exceptions import TyperException
 
 from commands import (
     accounts,
@@ -33,9 +35,12 @@ from commands import (
     targets,
     vulnerability_export,  # noqa: F401  (adds its command to that of vulnerabilities)
 )
-from commands.client import WRONG_USAGE, Failure
-from commands.output import complain
+from commands.client import DONE, FAILED, WRONG_USAGE, Failure
+from commands.output import complain, say
 from runtime.version import VERSION
+
+PYDANTIC: Final = "Value error, "
+"""What it puts before the words of a validator."""
 
 app = typer.Typer(
     name="cloudsweep",
@@ -95,13 +100,31 @@ def main() -> None:
     """Run the command line; a failure is words on stderr and an exit code, never a traceback."""
     as_json = "--json" in sys.argv
     try:
-        app(prog_name="cloudsweep")
+        code = app(prog_name="cloudsweep", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code)
+    except TyperException as wrong:
+        if type(wrong).__name__ == "NoArgsIsHelpError":
+            typer.echo(wrong.format_message(), err=True)
+            sys.exit(wrong.exit_code)
+        complain(_usage(wrong), as_json)
+        sys.exit(wrong.exit_code)
+    except typer.Abort:
+        say("Aborted: nothing was changed.")
+        sys.exit(FAILED)
     except Failure as failure:
         complain(failure, as_json)
         sys.exit(failure.code)
     except BrokenPipeError:  # `cloudsweep finding list | head`
-        sys.stderr.close()
-        sys.exit(0)
+        _end_unread()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # which Typer makes a failure
+            _end_unread()
+        raise
+    except OSError as error:  # such as a full disk behind `>`
+        message = f"{error.filename or 'The output'}: {error.strerror}."
+        complain(Failure(message), as_json)
+        _end_unread(FAILED)
     except ValueError as error:  # settings that do not parse
         if type(error).__name__ != "ValidationError":
             raise
@@ -109,10 +132,25 @@ def main() -> None:
         sys.exit(WRONG_USAGE)
 
 
+def _end_unread(code: int = DONE) -> Never:
+    """Whoever read the output has enough, or it has no room: no word of Python's on the rest."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _usage(wrong: TyperException) -> Failure:
+    """Wrong usage in our form; Typer's own says what pydantic said, below two lines of usage."""
+    command = getattr(getattr(wrong, "ctx", None), "command_path", "cloudsweep")
+    message = wrong.format_message().replace(PYDANTIC, "").replace("\n\t", " ")
+    return Failure(message, fix=f"`{command} --help` shows how.", code=wrong.exit_code)
+
+
 def _settings_error(error: ValueError) -> str:
     errors = error.errors()  # type: ignore[attr-defined]  # pydantic's, which is imported late
     return "; ".join(
-        f"CLOUDSWEEP_{str(item['loc'][0]).upper()}: {item['msg']}" for item in errors if item["loc"]
+        f"CLOUDSWEEP_{str(item['loc'][0]).upper()}: {item['msg'].removeprefix(PYDANTIC)}"
+        for item in errors
+        if item["loc"]
     )
 
 

@@ -50,12 +50,15 @@ class Api:
     def __init__(self, url: str, key: str) -> None:
         import httpx
 
-        self.url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=f"{self.url}/api/v1/",
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=httpx.Timeout(60, connect=5),
-        )
+        self.url = url.rstrip("/").removesuffix("/api/v1")  # as `cloudsweep up` shows it
+        try:
+            self._http = httpx.Client(
+                base_url=f"{self.url}/api/v1/",
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=httpx.Timeout(60, connect=5),
+            )
+        except httpx.InvalidURL as error:
+            raise _no_address(url) from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -136,12 +139,16 @@ class Api:
         part = text.lower().lstrip("…")
         found: dict[str, Row] = {}
         for parameters in filters or ({},):
+            named: dict[str, Row] = {}
             for row in self._rows(path, parameters):
                 identity = row["id"]
                 if text in (row.get("name"), row.get("value")):
-                    return str(identity)
-                if len(part) >= 4 and (identity.startswith(part) or identity.endswith(part)):
+                    named[identity] = row
+                elif len(part) >= 4 and (identity.startswith(part) or identity.endswith(part)):
                     found[identity] = row
+            # Keys, and items of several kinds, may share a name; a revoked key is in nobody's way.
+            in_use = {i: row for i, row in named.items() if not row.get("revoked_at")}
+            found = in_use or named or found
             if found:
                 break
         if len(found) == 1:
@@ -149,7 +156,7 @@ class Api:
         if found:
             raise Failure(
                 f"`{text}` means {len(found)} {noun}s: {', '.join(list(found)[:5])}.",
-                fix="Give more of the id.",
+                fix="Give the id, or more of it.",
                 code=WRONG_USAGE,
             )
         raise Failure(
@@ -252,11 +259,13 @@ def find_server() -> tuple[str, str]:
     settings = get_settings()
     url = settings.api_url or _url_of_stack(settings.data_dir / "stack.json")
     url = url or f"http://{settings.api_host}:{settings.api_port}"
+    if not url.startswith(("http://", "https://")):
+        raise _no_address(url)
     if settings.api_key is not None:
-        return url, settings.api_key.get_secret_value()
+        return url, _key(settings.api_key.get_secret_value().strip(), "CLOUDSWEEP_API_KEY")
     path = settings.data_dir / "admin.key"
     try:
-        return url, path.read_text().strip()
+        return url, _key(path.read_text(errors="replace").strip(), str(path))
     except FileNotFoundError as error:
         raise Failure(
             f"There is no key: CLOUDSWEEP_API_KEY is not set and {path} does not exist.",
@@ -270,6 +279,25 @@ def find_server() -> tuple[str, str]:
             fix="Run as the user who started the stack, or set CLOUDSWEEP_API_KEY.",
             code=WRONG_USAGE,
         ) from error
+
+
+def _key(text: str, place: str) -> str:
+    """What is in one line of ASCII; anything else could not even be sent."""
+    if text and text.isascii() and text.isprintable():
+        return text
+    raise Failure(
+        f"What {place} holds is not a key.",
+        fix="A key begins with csk_; an admin makes one with `cloudsweep key create NAME`.",
+        code=WRONG_USAGE,
+    )
+
+
+def _no_address(url: str) -> Failure:
+    return Failure(
+        f"CLOUDSWEEP_API_URL is not an address: `{url}`.",
+        fix="Write it like http://127.0.0.1:8080.",
+        code=WRONG_USAGE,
+    )
 
 
 def _url_of_stack(path: Path) -> str | None:

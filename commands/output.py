@@ -176,7 +176,16 @@ def complain(failure: Failure, as_json: bool) -> None:
     from rich.text import Text
 
     errors: Sequence[Row] = failure.problem.get("errors") or []
-    lines = [Text.assemble(("Error: ", "bold red"), plain(failure.message))]
+    message = plain(failure.message)
+    whole = f"{failure.message} {failure.fix}" if failure.fix else failure.message
+    if [error["message"] for error in errors] in (
+        [whole],
+        [failure.message],
+    ):  # what is wrong with one field, said once
+        field = errors[0]["field"]
+        message = message if field == "body" else f"{plain(field)}: {message}"
+        errors = []
+    lines = [Text.assemble(("Error: ", "bold red"), message)]
     lines += [
         Text.assemble("  ", (plain(error["field"]), "bold"), ": ", plain(error["message"]))
         for error in errors

@@ -11,6 +11,7 @@ from rich.text import Text
 
 GAP: Final = 2
 NARROWEST: Final = 8
+LEAST: Final = 3
 
 
 class Rows(Table):
@@ -51,5 +52,11 @@ class Rows(Table):
         for left, index in zip(range(len(by_need), 0, -1), by_need, strict=True):
             needs[index] = max(NARROWEST, min(needs[index], room // left))
             room -= needs[index]
+        others = [index for index, column in enumerate(self.columns) if column.header != "ID"]
+        for _ in range(-room):
+            widest = max(others, key=lambda index: needs[index], default=None)
+            if widest is None or needs[widest] <= LEAST:
+                break
+            needs[widest] -= 1
         for column, need in zip(self.columns, needs, strict=True):
             column.width = need

@@ -6,7 +6,7 @@ import re
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -67,8 +67,10 @@ class Settings(BaseSettings):
     stuck_scan_hours_by_kind: str = Field(
         "", description="The same for kinds of scan that differ, such as `import=1,cloud=8`."
     )
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level.")
-    log_format: str = Field("text", pattern="^(text|json)$", description="Log lines: text or json.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Log level."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Log lines: text or json.")
 
     @field_validator("stuck_scan_hours_by_kind")
     @classmethod

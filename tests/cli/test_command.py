@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cli import app as command
-from runtime.settings import Settings
+from commands.client import Api, Failure, connected
+from commands.output import table
+from runtime.settings import Settings, get_settings
 from runtime.version import VERSION
 from tests.cli.conftest import Command, run
 from tests.support.ports import free_ports
@@ -129,6 +135,53 @@ async def test_a_server_that_does_not_answer_ends_with_3(tmp_path: Path) -> None
     assert url in ran.err
     assert "Fix:" in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("KEY", "schlüssel"), ("KEY", ""), ("KEY", "a\nb"), ("URL", "127.0.0.1:8080"),
+     ("URL", "http://[::1")],
+)  # fmt: skip
+def test_an_address_or_key_that_cannot_be_is_named_and_never_sent(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("CLOUDSWEEP_API_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CLOUDSWEEP_API_KEY", "csk_x")
+    monkeypatch.setenv(f"CLOUDSWEEP_API_{name}", value)
+    get_settings.cache_clear()
+    with pytest.raises(Failure) as refused, connected():
+        pass
+    get_settings.cache_clear()
+    assert refused.value.code == 2
+    assert f"CLOUDSWEEP_API_{name}" in refused.value.message
+    assert refused.value.fix
+
+
+def test_the_address_that_the_stack_shows_may_be_given_as_the_servers() -> None:
+    assert Api("http://127.0.0.1:8080/api/v1/", "csk_x").url == "http://127.0.0.1:8080"
+
+
+async def test_wrong_usage_is_two_lines_without_a_librarys_words() -> None:
+    ran = await run("scan", "list", "--status", "x", "--json")
+    problem = json.loads(ran.err)
+    assert problem["detail"].startswith("Invalid value for '--status': 'x' is not one of")
+    assert problem["fix"] == "`cloudsweep scan list --help` shows how."
+    assert (ran.code, ran.out) == (2, "")
+
+
+def test_an_output_that_nobody_reads_to_its_end_is_no_failure() -> None:
+    line = f"set -o pipefail; {sys.executable} -m cli settings | head -c 1"
+    shell = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60)
+    assert (shell.returncode, shell.stderr) == (0, b"")
+
+
+def test_a_narrow_table_shortens_everything_but_its_ids() -> None:
+    rows = table("ID", "*NAME", "STATE", "WHEN", "LAST")
+    rows.add_row("f0b091b8", "expiry_sweep", "completed", "every 15 minutes", "completed")
+    shown = Console(width=32, file=StringIO(), markup=False)
+    shown.print(rows)
+    assert isinstance(shown.file, StringIO)
+    assert shown.file.getvalue().splitlines()[1].startswith("f0b091b8  ")
 
 
 async def test_a_problem_is_shown_field_by_field(cloudsweep: Command) -> None:

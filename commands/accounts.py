@@ -66,21 +66,25 @@ def credentials_of(
     kube_context: str | None,
 ) -> Row | None:
     """The reference that the options describe; None when none was given."""
-    kubeconfig = {"path": file} if file else {}
+    kubeconfig = {} if file is None else {"path": file}
     special = _one_of(
         {"kind": "azure_cli"} if azure_cli else None,
         {"kind": "managed_identity"} if managed_identity else None,
-        {"kind": "impersonation", "service_account": service_account} if service_account else None,
-        {"kind": "kube_context", "context": kube_context, **kubeconfig} if kube_context else None,
+        None
+        if service_account is None
+        else {"kind": "impersonation", "service_account": service_account},
+        None
+        if kube_context is None
+        else {"kind": "kube_context", "context": kube_context, **kubeconfig},
     )
     source = _one_of(
-        {"kind": "profile", "profile": profile} if profile else None,
-        {"kind": "file", "path": file} if file and not kube_context else None,
+        None if profile is None else {"kind": "profile", "profile": profile},
+        None if file is None or kube_context is not None else {"kind": "file", "path": file},
     )
-    if role_arn:
+    if role_arn is not None:
         role = {"kind": "role", "role_arn": role_arn, "source": source or {"kind": "environment"}}
-        return _one_of(role | ({"external_id": external_id} if external_id else {}), special)
-    if external_id:
+        return _one_of(role | _given(external_id=external_id), special)
+    if external_id is not None:
         raise Failure("--external-id belongs to --role-arn.", code=WRONG_USAGE)
     return _one_of(source, special)
 
@@ -90,6 +94,12 @@ def _one_of(*choices: Row | None) -> Row | None:
     if len(given) > 1:
         raise Failure("These credential options do not go together.", code=WRONG_USAGE)
     return given[0] if given else None
+
+
+def _given(**options: Any) -> Row:
+    """The options that were given; an empty one too, so that an unset variable of a shell is an
+    error and not the default."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command("add")
@@ -131,9 +141,7 @@ def add(
         "provider": provider.value,
         "credentials": credentials or {"kind": "environment"},
     }
-    body |= {"uid": uid} if uid else {}
-    body |= {"regions": list_of(regions)} if regions else {}
-    body |= {"endpoint_url": endpoint_url} if endpoint_url else {}
+    body |= _given(uid=uid, regions=list_of(regions), endpoint_url=endpoint_url)
     with connected() as api:
         account = api.post("accounts", body)
     show(account, as_json, _details(account))
@@ -153,12 +161,13 @@ def list_(
     parameters = {"provider": [one.value for one in provider or ()], "enabled": enabled}
     with connected() as api:
         page = api.page("accounts", parameters, limit, cursor)
-    rows = table("ID", "*NAME", "CLOUD", "UID", "*REGIONS", "CREDENTIALS", ">AGE")
+    rows = table("ID", "*NAME", "STATE", "CLOUD", "UID", "*REGIONS", "CREDENTIALS", ">AGE")
     for account in page["items"]:
         style = None if account["enabled"] else "dim strike"
         rows.add_row(
             short(account["id"]),
             cell(account["name"], style),
+            cell("on" if account["enabled"] else "off"),
             cell(account["provider"]),
             cell(account["uid"]),
             cell(", ".join(account["regions"] or ["all"])),
@@ -240,12 +249,16 @@ def change(
         ),
         {"kind": "environment"} if environment else None,
     )
-    body: Row = {}
-    body |= {"name": name} if name else {}
-    body |= {"credentials": credentials} if credentials else {}
-    body |= {"regions": list_of(regions)} if regions else {}
+    for option, value, cleared in (
+        ("regions", regions, all_regions and "--all-regions"),
+        ("endpoint-url", endpoint_url, no_endpoint_url and "--no-endpoint-url"),
+    ):
+        if value is not None and cleared:
+            raise Failure(f"--{option} and {cleared} do not go together.", code=WRONG_USAGE)
+    body = _given(
+        name=name, credentials=credentials, regions=list_of(regions), endpoint_url=endpoint_url
+    )
     body |= {"regions": None} if all_regions else {}
-    body |= {"endpoint_url": endpoint_url} if endpoint_url else {}
     body |= {"endpoint_url": None} if no_endpoint_url else {}
     if not body:
         raise Failure("Name what to change.", fix="See --help.", code=WRONG_USAGE)

@@ -184,7 +184,7 @@ def preview(
     """Show what rules would make of a scan, also those that are off. Starts nothing."""
     with connected() as api:
         body: Row = {"scan_id": scans.find(api, scan)}
-        body |= {"rule_id": find(api, rule)} if rule else {}
+        body |= {} if rule is None else {"rule_id": find(api, rule)}
         document = api.post("cascades/preview", body)
     rows = table("*RULE", "STATE", "*TARGET", "*SCOPE OR RULE", "*BECAUSE OF")
     for plan in document["rules"]:

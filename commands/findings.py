@@ -56,7 +56,7 @@ def filters(api: Api, account: list[str] | None, scan: str | None, **other: Any)
     """The query parameters of these filters: accounts and scans by their ids."""
     return {
         "account_id": [accounts.find(api, one) for one in account or ()],
-        "scan_id": scans.find(api, scan) if scan else None,
+        "scan_id": None if scan is None else scans.find(api, scan),
         **other,
     }
 

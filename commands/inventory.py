@@ -126,7 +126,7 @@ def list_checks(
             cell(item["check_id"]),
             cell(item["title"]),
         )
-    show_page(page, as_json, rows, "No checks yet: the first scan brings them.")
+    show_page(page, as_json, rows, "No checks match. The first scan brings them.")
 
 
 @check.command("show")

@@ -90,7 +90,12 @@ def list_(
             until(item["due_at"]),
             duration(item["lead_seconds"]),
         )
-    show_page(page, as_json, rows, "No items. Track one: cloudsweep item add KIND NAME --expires")
+    show_page(
+        page,
+        as_json,
+        rows,
+        "No items match. Track one: cloudsweep item add KIND NAME --expires TIME",
+    )
 
 
 @app.command("show")
@@ -113,7 +118,7 @@ def renew(
 ) -> None:
     """Renew an item: a later expiry fires once more. Also changes what else is named."""
     body = _given(lead, owner, attribute)
-    body |= {"expires_at": moment(expires, "--expires", timezone)} if expires else {}
+    body |= {} if expires is None else {"expires_at": moment(expires, "--expires", timezone)}
     if not body:
         raise wrong("Name the new --expires, or what else to change.")
     with connected() as api:
@@ -134,7 +139,7 @@ def remove(
 
 def _given(lead: str | None, owner: str | None, attribute: list[str] | None) -> Row:
     body: Row = {}
-    body |= {"lead_seconds": seconds(lead, "--lead")} if lead else {}
+    body |= {} if lead is None else {"lead_seconds": seconds(lead, "--lead")}
     body |= {"owner": owner} if owner is not None else {}
     body |= {"attributes": pairs_of(attribute, "--attribute")} if attribute else {}
     return body

@@ -9,6 +9,7 @@ import typer
 from commands import accounts, runs
 from commands.client import Row, connected
 from commands.moments import duration
+from commands.option_values import wrong
 from commands.output import (
     AsJson,
     Cursor,
@@ -69,7 +70,10 @@ def run(
     """
     with connected() as api:
         params = params_of(api, param)
-        params |= {"account_id": accounts.find(api, account)} if account else {}
+        if account is not None:
+            if "account_id" in params:
+                raise wrong("--account and --param account_id=… say the same.", "Give one of them.")
+            params["account_id"] = accounts.find(api, account)
         started = api.post(f"jobs/{job}/runs", {"params": params})
         runs.show_started(api, started, as_json, wait=wait)
 

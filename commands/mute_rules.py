@@ -36,7 +36,7 @@ CRITERIA = ("check_id", "resource", "region", "tag", "account_id")
 
 def _criteria(api: Api, account: str | None, **given: str | None) -> Row:
     body: Row = {name: value for name, value in given.items() if value is not None}
-    return body | ({"account_id": accounts.find(api, account)} if account else {})
+    return body | ({} if account is None else {"account_id": accounts.find(api, account)})
 
 
 @app.command("preview")
@@ -78,7 +78,7 @@ def add(
     with connected() as api:
         body = _criteria(api, account, check_id=check_id, resource=resource, region=region, tag=tag)
         body["reason"] = reason
-        if expires:
+        if expires is not None:
             body["until"] = moment(expires, "--expires", timezone)
         document = api.post("mute-rules", body)
     show(document, as_json, _details(document))

@@ -7,7 +7,7 @@ from commands.client import WRONG_USAGE, Failure
 
 def list_of(text: str | None) -> list[str] | None:
     """What stands between commas; None for an option that was not given."""
-    return [part.strip() for part in text.split(",")] if text else None
+    return None if text is None else [part.strip() for part in text.split(",")]
 
 
 def tools_of(text: str) -> list[str]:

@@ -76,7 +76,7 @@ def set_(
     if not given and not like:
         raise Failure("Name what to set.", fix="See --help.", code=WRONG_USAGE)
     with connected() as api:
-        first = api.get(f"scan-policies/{like}") if like else _as_it_is(api, policy)
+        first = api.get(f"scan-policies/{like}") if like is not None else _as_it_is(api, policy)
         limits = {name: first[name] for name in LIMITS if name in first}
         document = api.put(f"scan-policies/{policy}", limits | given)
     show(document, as_json, _details(document))

@@ -126,7 +126,7 @@ def add(
     with connected() as api:
         given: Row = {
             "kinds": [each.value for each in kind or ()] or None,
-            "account_id": accounts.find(api, account) if account else None,
+            "account_id": None if account is None else accounts.find(api, account),
             "severity": [each.value for each in severity or ()] or None,
             "check_id": check_id,
             "region": region,

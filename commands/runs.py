@@ -64,7 +64,9 @@ def list_(
     with connected() as api:
         own = not (everything or job or schedule)
         parameters = {
-            "schedule_id": api.resolve("schedules", schedule, "schedule") if schedule else None,
+            "schedule_id": None
+            if schedule is None
+            else api.resolve("schedules", schedule, "schedule"),
             "job": _jobs_of_teams(api) if own else job,
             "outcome": [one.value for one in outcome or ()],
             "trigger": [one.value for one in trigger or ()],

@@ -86,9 +86,9 @@ def start(
             "account_id": accounts.find(api, account),
             "discovery": discovery,
             "compliance": compliance,
-            **{name: value for name, value in scope.items() if value},
+            **{name: value for name, value in scope.items() if value is not None},
         }
-        if tools:
+        if tools is not None:
             body["tools"] = tools_of(tools)
         _start(api, "scans", body, idempotency_key, wait, as_json)
 
@@ -160,7 +160,7 @@ def list_(
     """List scans, newest first."""
     with connected() as api:
         parameters = {
-            "account_id": accounts.find(api, account) if account else None,
+            "account_id": None if account is None else accounts.find(api, account),
             "status": [one.value for one in status or ()],
             "trigger": [one.value for one in trigger or ()],
         }

@@ -137,21 +137,21 @@ def target_of(api: Api, options: Options) -> Row | None:
     scope: Row = {
         name: list_of(options[name])
         for name in ("regions", "services", "checks", "frameworks")
-        if options[name]
+        if options[name] is not None
     }
     scope |= {
         name: options[name] for name in ("discovery", "compliance") if options[name] is not None
     }
-    if options["tools"]:
+    if options["tools"] is not None:
         scope["tools"] = tools_of(options["tools"])
-    if options["job"]:
-        if options["account"] or scope:
+    if options["job"] is not None:
+        if options["account"] is not None or scope:
             raise wrong("--job takes --param; an account and a scope are for scans.")
         params = params_of(api, options["param"])
         return {"kind": "job", "job": options["job"], "params": params}
     if options["param"]:
         raise wrong("--param belongs to --job.")
-    if options["account"]:
+    if options["account"] is not None:
         account_id = accounts.find(api, options["account"])
         return {"kind": "cloud_scan", "account_id": account_id, "options": scope}
     if scope:
@@ -266,9 +266,9 @@ def _exclusions_of(options: Options, zone: str) -> list[Row]:
 
 def _moment(options: Options, name: str, zone: str) -> str | None:
     text = options[name]
-    return moment(text, f"--{name}", zone) if text else None
+    return None if text is None else moment(text, f"--{name}", zone)
 
 
 def _seconds(options: Options, name: str) -> int | None:
     text = options[name]
-    return seconds(text, f"--{name}") if text else None
+    return None if text is None else seconds(text, f"--{name}")

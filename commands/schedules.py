@@ -127,7 +127,7 @@ def list_(
         parameters = {
             "status": [one.value for one in status or ()],
             "job": job,
-            "account_id": accounts.find(api, account) if account else None,
+            "account_id": None if account is None else accounts.find(api, account),
             "trigger": trigger,
         }
         page = api.page("schedules", parameters, limit, cursor)
@@ -193,15 +193,17 @@ def change(
             body["trigger"] = current["trigger"] | {"timezone": options["timezone"]}
         target = _changed_target(api, current["target"], options | {"account": account})
         body |= {"target": target} if target else {}
-        body |= {"name": name} if name else {}
+        body |= {} if name is None else {"name": name}
         body |= {"note": note} if note is not None else {}
-        body |= {"exclude": []} if no_exclude else {}
-        for field, clear in (
-            ("starts_at", no_starts),
-            ("ends_at", no_ends),
-            ("max_runs", no_max_runs),
+        for option, field, clear, kept in (
+            ("starts", "starts_at", no_starts, None),
+            ("ends", "ends_at", no_ends, None),
+            ("max-runs", "max_runs", no_max_runs, None),
+            ("exclude", "exclude", no_exclude, []),
         ):
-            body |= {field: None} if clear else {}
+            if clear and field in body:
+                raise wrong(f"--{option} and --no-{option} do not go together.", "Give one.")
+            body |= {field: kept} if clear else {}
         if not body:
             raise wrong("Name what to change.")
         schedule = api.patch(f"schedules/{schedule_id}", body)
@@ -324,9 +326,10 @@ def _changed_target(api: Api, current: Row, options: Options) -> Row | None:
     """The new target: what the options say, over what it is."""
     if options["param"] and not options["job"] and current["kind"] == "job":
         return current | {"params": current["params"] | params_of(api, options["param"])}
-    if options["job"] or current["kind"] != "cloud_scan":
+    if options["job"] is not None or current["kind"] != "cloud_scan":
         return target_of(api, options)
-    asked = target_of(api, options | {"account": options["account"] or current["account_id"]})
+    account = current["account_id"] if options["account"] is None else options["account"]
+    asked = target_of(api, options | {"account": account})
     if asked is None or asked == {
         "kind": "cloud_scan",
         "account_id": current["account_id"],

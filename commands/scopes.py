@@ -122,7 +122,9 @@ def change(
     body = _given(approved_by, note, valid_until, timezone)
     entries = _entries(cidr=cidr, domain=domain, image=image, path=path, cluster=cluster)
     body |= {"allows": entries} if entries else {}
-    body |= {"name": name} if name else {}
+    body |= {} if name is None else {"name": name}
+    if no_end and valid_until is not None:
+        raise Failure("--valid-until and --no-end do not go together.", code=WRONG_USAGE)
     body |= {"valid_until": None} if no_end else {}
     if not body:
         raise Failure("Name what to change.", fix="See --help.", code=WRONG_USAGE)
@@ -158,9 +160,10 @@ def _given(
     approved_by: str | None, note: str | None, valid_until: str | None, timezone: str
 ) -> Row:
     body: Row = {}
-    body |= {"approved_by": approved_by} if approved_by else {}
+    body |= {} if approved_by is None else {"approved_by": approved_by}
     body |= {"note": note} if note is not None else {}
-    body |= {"valid_until": moment(valid_until, "--valid-until", timezone)} if valid_until else {}
+    if valid_until is not None:
+        body["valid_until"] = moment(valid_until, "--valid-until", timezone)
     return body
 
 

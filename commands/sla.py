@@ -44,6 +44,10 @@ def set_policy(
     as_json: AsJson = False,
 ) -> None:
     """Change the policy; what is not named stays. Due dates change with it."""
+    if not days and restart is None:
+        raise Failure(
+            "Name what to change.", fix="Such as critical=7, or --restart.", code=WRONG_USAGE
+        )
     with connected() as api:
         policy = api.get("sla")
         for pair in days or ():

@@ -71,13 +71,14 @@ def list_(
     }
     with connected() as api:
         page = api.page("targets", parameters, limit, cursor)
-    rows = table("ID", "KIND", "*VALUE", "*SCOPE", "*TAGS", ">AGE")
+    rows = table("ID", "KIND", "*VALUE", "STATE", "*SCOPE", "*TAGS", ">AGE")
     for target in page["items"]:
         scope = target["scope"]
         rows.add_row(
             short(target["id"]),
             cell(target["kind"]),
             cell(target["value"], None if target["enabled"] else "dim strike"),
+            cell("on" if target["enabled"] else "off"),
             cell(scope["name"]) if scope else cell("none allows it", "red"),
             cell(_tags(target)),
             age(target["created_at"]),

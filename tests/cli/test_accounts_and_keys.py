@@ -7,7 +7,7 @@ import pytest
 from contracts.vocabulary import Role
 from tests.api.conftest import Team
 from tests.api.scripted import Script
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, InProcess
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_an_account_is_changed_disabled_and_removed(cloudsweep: Command) -
     assert (changed["name"], changed["regions"], changed["endpoint_url"]) == ("two", None, None)
     assert (await cloudsweep("account change two")).code == 2
     assert (await cloudsweep("account disable two --json")).json["enabled"] is False
-    assert "two" in (await cloudsweep("account list --disabled")).out
+    assert "two       off " in (await cloudsweep("account list --disabled")).out
     refused = await cloudsweep("scan start two")
     assert refused.code == 1
     assert "disabled" in refused.err
@@ -99,6 +99,46 @@ async def test_an_account_is_changed_disabled_and_removed(cloudsweep: Command) -
     assert kept.code == 1
     assert (await cloudsweep("account remove two --yes")).code == 0
     assert (await cloudsweep("account list --json")).json["items"] == []
+
+
+async def test_an_empty_option_is_an_error_and_not_the_default(in_process: InProcess) -> None:
+    for option in ("role-arn", "profile", "credentials-file", "regions", "endpoint-url", "uid"):
+        ran = await in_process(f"account add one --{option}", "")
+        assert ran.code == 2, option
+    assert (await in_process("account list --json")).json["items"] == []
+    await in_process("account add one")
+    for line in (
+        "account change one --name",
+        "scan start one --services",
+        "schedule add nightly one --every 1d --ends",
+        "scope add office --domain example.com --valid-until",
+        "mute add --region x --reason y --expires",
+        "mute add --region x --reason y --account",
+    ):
+        ran = await in_process(line, "")
+        assert ran.code == 2, line
+    assert (await in_process("scan list --json")).json["items"] == []
+
+
+async def test_options_that_contradict_each_other_are_refused(in_process: InProcess) -> None:
+    await in_process("account add one")
+    for line in (
+        "account change one --regions eu-west-1 --all-regions",
+        "account change one --endpoint-url http://h:1 --no-endpoint-url",
+        "job run account_check --account one --param account_id=one",
+    ):
+        ran = await in_process(line)
+        assert ran.code == 2, line
+        assert "--" in ran.err
+
+
+async def test_a_name_that_two_keys_share_revokes_neither(in_process: InProcess) -> None:
+    first, second = [(await in_process("key create ci --json")).json for _ in range(2)]
+    refused = await in_process("key revoke ci")
+    assert refused.code == 2
+    assert first["id"] in refused.err and second["id"] in refused.err
+    assert (await in_process("key revoke", second["id"])).code == 0
+    assert (await in_process("key revoke ci --json")).json["id"] == first["id"]
 
 
 async def test_a_check_says_who_we_are_or_what_is_missing(

@@ -115,6 +115,7 @@ async def test_the_policy_is_shown_and_changed(in_process: InProcess, account: U
     assert changed.json["days"]["low"] is None
     assert changed.json["days"]["high"] == 30
     assert "go on" in (await in_process("sla show")).out
+    assert (await in_process("sla set")).code == 2
     wrong = await in_process("sla set urgent=3")
     assert (wrong.code, "critical=7" in wrong.err) == (2, True)
     assert "No notices" in (await in_process("sla notices")).err

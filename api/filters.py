@@ -250,8 +250,9 @@ class ScopeListQuery(CommaLists, PageQuery):
     valid: bool | None = Field(None, description="Only those that are valid, or that have ended.")
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """A misspelt filter must not silently list everything: 422, naming those that exist."""
+    # In the event loop, not a thread: FastAPI cannot describe its routes while it reads a request.
     route = request.scope.get("route")
     if not request.query_params or not isinstance(route, APIRoute):
         return

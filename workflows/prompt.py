@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from runtime import policies, task_queues
@@ -17,20 +17,25 @@ Answer = TypeVar("Answer")
 
 
 async def promptly(
-    step: Callable[[Owner, Given], Awaitable[Answer]], argument: Given, *, summary: str
+    step: Callable[[Owner, Given], Awaitable[Answer]],
+    argument: Given,
+    *,
+    summary: str,
+    task_queue: str = task_queues.SCANS,
+    policy: policies.ActivityPolicy = policies.RECORD,
 ) -> Answer:
-    """Run an activity of the queue `scans` here, without a round trip of the server.
+    """Run an activity of the worker that runs the workflow, without a round trip of the server.
 
     Once only, since each retry of a local activity costs history. Where that fails, as any other
-    activity: retried for as long as a database may be away.
+    activity of this queue: retried for as long as a database may be away.
     """
     try:
         return await workflow.execute_local_activity_method(
             step, argument, summary=summary, **policies.PROMPT
         )
-    except ActivityError as error:
+    except FailureError as error:  # what a local activity raised comes as it is
         if is_cancelled_exception(error):
             raise
     return await workflow.execute_activity_method(
-        step, argument, task_queue=task_queues.SCANS, summary=summary, **policies.RECORD
+        step, argument, task_queue=task_queue, summary=summary, **policy
     )

@@ -105,6 +105,7 @@ def registrations(
                 lifecycle.record_paused,
                 lifecycle.end_scan,
                 CascadeActivities(database, settings, client).start_cascades,
+                shards.merge_shards,  # what a scan merges promptly, where its workflow runs
             ],
         ),
         task_queues.DISCOVERY: Registration(

@@ -92,7 +92,8 @@ async def serve(in_flight: int) -> None:
     work = NoOps(in_flight)
     table = {
         task_queues.SCANS: Registration(
-            [CloudScan], [work.begin_scan, work.plan_discovery, work.end_scan]
+            [CloudScan],
+            [work.begin_scan, work.plan_discovery, work.merge_shards, work.end_scan],
         ),
         task_queues.COMPLIANCE: Registration([], [work.plan_compliance, work.assess_shard]),
         task_queues.SYNC: Registration([], [work.merge_shards]),

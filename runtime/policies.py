@@ -169,6 +169,13 @@ MERGE_GATHERS: Final = timedelta(seconds=1)
 MERGED_AT_ONCE: Final = 100
 """Shards that one merge activity takes at most; MERGE bounds them together."""
 
+PROMPT_MERGE_SHARDS: Final = 20
+"""A scan's last shards, at most so many, are merged in the workflow task that hears of their end,
+about 15 ms each: tried once, then an ordinary merge."""
+
+PROMPT_MERGE_ROWS: Final = 1_000
+"""What these shards have staged together, at most."""
+
 ACCOUNT_RECHECK: Final = timedelta(minutes=2)
 """A scan that waits for its account is woken by the one before it; if that one was terminated
 and cannot, it looks again after this time."""

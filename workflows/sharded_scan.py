@@ -61,7 +61,11 @@ class ShardedScan(ABC):
         self._waiting_for: str | None = None
         self._total = self._done = self._failed = 0
         self._running: dict[str, str] = {}
-        self._merging = Merging(request.scan_id, lambda: bool(self._running))
+        self._merging = Merging(
+            request.scan_id,
+            others_run=lambda: bool(self._running),
+            unfinished=lambda: self._total - self._done - self._failed,
+        )
 
     @abstractmethod
     async def scan(self, request: ScanRequest) -> None:
@@ -137,8 +141,8 @@ class ShardedScan(ABC):
         try:
             for _ in range(policies.STAGING_TRIES):
                 async with slots:  # free again for another shard while this one is merged
-                    await self._scan_shard(phase, shard)
-                failure = await self._merging.merge(shard.key)
+                    report = await self._scan_shard(phase, shard)
+                failure = await self._merging.merge(shard.key, report.rows)
                 if failure is None or failure.code != STAGING_LOST:
                     break
         except ActivityError as error:
@@ -152,13 +156,13 @@ class ShardedScan(ABC):
             await self._record_failure(shard, failure)
         self._show()
 
-    async def _scan_shard(self, phase: Phase, shard: Shard) -> None:
+    async def _scan_shard(self, phase: Phase, shard: Shard) -> ShardReport:
         if self._paused:  # asked first: each condition that waits is looked at on every event
             await workflow.wait_condition(lambda: not self._paused)
         self._running[shard.key] = shard.title
         self._show()
         try:
-            await workflow.execute_activity_method(
+            return await workflow.execute_activity_method(
                 phase.activity,
                 ShardTask(scan_id=self._scan_id, key=shard.key),
                 task_queue=phase.task_queue,

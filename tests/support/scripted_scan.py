@@ -204,6 +204,7 @@ async def working(
                 script.plan_kinds,
                 script.record_failed_shard,
                 script.record_paused,
+                script.merge_shards,
                 script.end_scan,
                 script.start_cascades,
             ],

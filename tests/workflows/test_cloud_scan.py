@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from uuid import uuid4
 
 import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
-from contracts.errors import CredentialsRejected, PermanentError, ReportMalformed, StagingLost
+from contracts.errors import (
+    CredentialsRejected,
+    DatabaseUnavailable,
+    PermanentError,
+    ReportMalformed,
+    StagingLost,
+)
 from contracts.scans import ScanRequest, ScanSummary
 from contracts.vocabulary import ScanStatus
 from runtime import task_queues
@@ -26,6 +33,16 @@ async def start(client: Client) -> Scan:
         ScanRequest(scan_id=scan_id),
         id=f"scan/{scan_id}",
         task_queue=task_queues.SCANS,
+    )
+
+
+async def tasks_of(scan: Scan) -> Counter[str]:
+    """How often each activity was handed out as a task of a queue."""
+    history = await scan.fetch_history()
+    return Counter(
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
     )
 
 
@@ -89,6 +106,25 @@ async def test_shards_that_end_together_are_merged_together_and_one_may_fail(
         f"compliance/{number}" for number in range(6)
     ]
     assert [failed.key for failed in script.failed] == ["compliance/4"]
+
+
+async def test_light_steps_and_the_last_merge_are_no_tasks_of_their_own_unless_they_fail(
+    temporal: Client,
+) -> None:
+    script = ScriptedScan(discovery=0, compliance=2)
+    async with working(temporal, script):
+        scan = await start(temporal)
+        await scan.result()
+        assert "merge_shards" not in await tasks_of(scan)
+
+        for step in ("plan discovery", "merge compliance/0", "end"):
+            script.fails[step] = [DatabaseUnavailable("It restarts.")]
+        scan = await start(temporal)
+        await scan.result()
+        tasks = await tasks_of(scan)
+        assert [tasks[name] for name in ("plan_discovery", "merge_shards", "end_scan")] == [1, 1, 1]
+
+    assert script.failed == []
 
 
 async def test_the_next_shard_runs_while_the_one_before_it_is_merged(temporal: Client) -> None:

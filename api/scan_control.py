@@ -92,7 +92,7 @@ async def pause(shared: Services, team_id: UUID, scan_id: UUID) -> Scan:
 
 
 async def resume(shared: Services, team_id: UUID, scan_id: UUID, at: datetime) -> Scan:
-    """Go on: a paused scan with its next shards, an ended one with those that are not done.
+    """Go on: a paused scan with its next shards, an ended one with what was not or not wholly done.
 
     A pending scan is started if it was not. Conflict when it is running or nothing is left to do.
     """

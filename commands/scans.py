@@ -249,7 +249,7 @@ def pause(scan: Which, as_json: AsJson = False) -> None:
 
 @app.command("resume")
 def resume(scan: Which, as_json: AsJson = False) -> None:
-    """Go on: also with the undone shards of an ended scan."""
+    """Go on: also with the shards of an ended scan that are undone, or were throttled or cut off."""
     _steer(scan, "resume", "It goes on.", as_json)
 
 

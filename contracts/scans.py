@@ -182,6 +182,14 @@ class Coverage(Contract):
     not_assessed: int = Field(0, description="(check, region) pairs that cannot be trusted.")
     problems: list[Problem] = Field(default_factory=list)
 
+    @property
+    def may_be_completed(self) -> bool:
+        """Whether another try may assess more: calls were throttled or not answered."""
+        return bool(self.not_assessed) and any(
+            problem.error_class in (ErrorClass.THROTTLED, ErrorClass.UNREACHABLE)
+            for problem in self.problems
+        )
+
 
 class ScanTask(Contract):
     """One shard of a scan."""

@@ -85,7 +85,7 @@ class TaskStatus(StrEnum):
 
     @property
     def done(self) -> bool:
-        """True when a resume need not run this shard again."""
+        """True when nothing is left to run, unless a resume asks for what was throttled."""
         return self in (
             TaskStatus.COMPLETED,
             TaskStatus.COMPLETED_WITH_ERRORS,

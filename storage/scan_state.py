@@ -269,7 +269,11 @@ async def pause_scan(session: AsyncSession, scan_id: UUID, paused: bool, *, at: 
 
 
 async def reopen_scan(session: AsyncSession, team_id: UUID, scan_id: UUID, *, at: datetime) -> Scan:
-    """Resume an ended scan: it waits again, and the shards that are not done with it."""
+    """Resume an ended scan: it waits again, and with it the shards that are not done.
+
+    Those that were throttled or cut off to the end run again, too; what they merged stays, and
+    counts.
+    """
     await require_scan(session, team_id, scan_id)
     scan = await _scan(session, scan_id, lock=True)
     if not ScanStatus(scan.status).ended:
@@ -279,10 +283,13 @@ async def reopen_scan(session: AsyncSession, team_id: UUID, scan_id: UUID, *, at
             select(ScanTaskRow).where(ScanTaskRow.scan_id == scan_id).with_for_update()
         )
     ).all()
-    undone = [task for task in tasks if not TaskStatus(task.status).done]
+    undone = [task for task in tasks if _may_do_more(task)]
     # A scan that failed before it had a plan has everything still to do.
     if tasks and not undone:
-        raise Conflict("Every shard of this scan is done.", fix="Start a new scan.")
+        raise Conflict(
+            "Every shard of this scan is done, or lacks only what another try would lack, too.",
+            fix="`GET /scans/{id}/tasks` says what was denied; mend that and start a new scan.",
+        )
     for task in undone:
         task.status = TaskStatus.PENDING
         task.progress = 0.0
@@ -292,6 +299,13 @@ async def reopen_scan(session: AsyncSession, team_id: UUID, scan_id: UUID, *, at
     scan.waiting_for = scan.error = scan.finished_at = scan.counts = scan.progress = None
     await session.flush()
     return await get_scan(session, team_id, scan_id)
+
+
+def _may_do_more(task: ScanTaskRow) -> bool:
+    status = TaskStatus(task.status)
+    if status is not TaskStatus.COMPLETED_WITH_ERRORS:
+        return not status.done
+    return Coverage.model_validate(task.coverage or {}).may_be_completed
 
 
 async def end_scan(session: AsyncSession, end: ScanEnd, *, at: datetime) -> ScanSummary:

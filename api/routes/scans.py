@@ -164,6 +164,10 @@ async def pause_scan(scan_id: UUID, caller: Operator, shared: Shared) -> Scan:
     summary="Resume a scan",
 )
 async def resume_scan(scan_id: UUID, caller: Operator, shared: Shared, now: Now) -> Scan:
-    """Go on with a paused scan, or run the shards that an ended one left undone."""
+    """Go on with a paused scan, or run the shards that an ended one left undone.
+
+    Those whose checks were throttled or not answered to the end are run again, too; those that
+    were denied are not.
+    """
     scan = await scan_control.resume(shared, caller.team_id, scan_id, now)
     return (await scan_control.shown(shared, [scan]))[0]

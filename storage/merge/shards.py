@@ -90,6 +90,8 @@ async def merge_shard(
         counts = await merge_resources(session, parameters)
     else:
         counts = await merge_findings(session, rows, parameters)
+    if task.counts is not None:  # merged before, and resumed for what was throttled or cut off
+        counts = _together(FindingCounts.model_validate(task.counts), counts)
     await clear_staging(session, scan_id, key)
     coverage = Coverage.model_validate(task.coverage)
     task.status = TaskStatus.COMPLETED if _is_whole(coverage) else TaskStatus.COMPLETED_WITH_ERRORS
@@ -99,6 +101,12 @@ async def merge_shard(
     task.finished_at = at
     await session.flush()
     return counts
+
+
+def _together(before: FindingCounts, now: FindingCounts) -> FindingCounts:
+    """What two merges of one shard did. What the first one wrote is unchanged for the second."""
+    written = before.new + before.changed + before.resolved
+    return (before + now).model_copy(update={"unchanged": max(0, now.unchanged - written)})
 
 
 def _id_time(at: datetime) -> str:

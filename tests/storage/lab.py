@@ -22,6 +22,7 @@ from storage.merge import merge_shard, staging
 
 PASS, FAIL = FindingStatus.PASS, FindingStatus.FAIL
 MANUAL, NOT_ASSESSED = FindingStatus.MANUAL, FindingStatus.NOT_ASSESSED
+WHOLE = Coverage(planned=1, run=1)
 
 
 class Clock:
@@ -106,6 +107,7 @@ class Lab:
         *,
         key: str = "shard",
         not_assessed: Sequence[CoveredCheck] = (),
+        coverage: Coverage = WHOLE,
     ) -> None:
         """Stage these and report them; without `covered`, every pair they are of is covered."""
         pairs = places(rows) if covered is None else covered
@@ -113,14 +115,15 @@ class Lab:
             count = await staging.stage_findings(c, self.target(scan_id, key), rows)
             await staging.mark_not_assessed(c, self.target(scan_id, key), not_assessed)
             covered_count = await staging.stage_coverage(c, self.target(scan_id, key), pairs)
-        await self.report(scan_id, key, count, covered_count)
+        await self.report(scan_id, key, count, covered_count, coverage)
 
-    async def report(self, scan_id: UUID, key: str, rows: int, covered: int) -> None:
+    async def report(
+        self, scan_id: UUID, key: str, rows: int, covered: int, coverage: Coverage = WHOLE
+    ) -> None:
         """Say that a shard's staging is complete."""
         async with self.database.transaction() as session:
             await scan_state.report_task(
-                session, scan_id, key, coverage=Coverage(planned=1, run=1),
-                rows=rows, covered=covered,
+                session, scan_id, key, coverage=coverage, rows=rows, covered=covered,
             )  # fmt: skip
 
     async def merge(self, scan_id: UUID, key: str = "shard") -> FindingCounts:

@@ -8,8 +8,17 @@ import pytest
 
 from contracts.accounts import AccountChange
 from contracts.errors import Conflict, NotFound
-from contracts.scans import Coverage, NewScan, Scan, ScanEnd, ScanError, ScanTask, ScanTrigger
-from contracts.vocabulary import ScanStatus, TaskKind, TaskStatus, TriggerKind
+from contracts.scans import (
+    Coverage,
+    NewScan,
+    Problem,
+    Scan,
+    ScanEnd,
+    ScanError,
+    ScanTask,
+    ScanTrigger,
+)
+from contracts.vocabulary import ErrorClass, ScanStatus, TaskKind, TaskStatus, TriggerKind
 from storage import accounts, scan_state, scans
 from storage.database import Database
 from storage.statistics import store_statistics
@@ -298,6 +307,41 @@ async def test_a_scan_with_nothing_left_to_do_is_not_resumed(lab: Lab) -> None:
     async with lab.database.transaction() as session:
         again = await scan_state.reopen_scan(session, lab.team_id, unplanned.id, at=lab.clock())
     assert again.status is ScanStatus.PENDING
+
+
+async def test_resume_runs_what_was_throttled_or_cut_off_and_not_what_was_denied(lab: Lab) -> None:
+    scan_id = await lab.begin(*ErrorClass, "whole")
+    for each in ErrorClass:
+        rows = [observed(each, check_id=f"s3_{each}")]
+        await lab.stage(scan_id, rows, [], key=each, coverage=lacking(each))
+        await lab.merge(scan_id, each)
+    await lab.stage(scan_id, [observed()], key="whole", coverage=lacking(ErrorClass.THROTTLED, 0))
+    await lab.merge(scan_id, "whole")
+    await end(lab, scan_id)
+    assert (await read(lab, scan_id)).status is ScanStatus.COMPLETED_WITH_ERRORS
+    async with lab.database.transaction() as session:
+        await scan_state.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
+        undone = await scan_state.undone_shards(session, scan_id, kind=TaskKind.COMPLIANCE)
+        await scan_state.claim_account(session, scan_id, at=lab.clock())
+    assert {shard.key for shard in undone or []} == {ErrorClass.THROTTLED, ErrorClass.UNREACHABLE}
+    for again in (ErrorClass.THROTTLED, ErrorClass.UNREACHABLE):
+        async with lab.database.transaction() as session:
+            await scan_state.start_task(session, scan_id, again, at=lab.clock(), attempt=1)
+        rows = [observed(name, check_id=f"s3_{again}") for name in (again, "b")]
+        await lab.stage(scan_id, rows, key=again)
+        await lab.merge(scan_id, again)
+    await end(lab, scan_id)
+    counts = (await read(lab, scan_id)).counts
+    assert (counts.findings.new, counts.findings.unchanged) == (len(ErrorClass) + 1 + 2, 0)
+    with pytest.raises(Conflict, match="another try would lack"):
+        async with lab.database.transaction() as session:
+            await scan_state.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
+
+
+def lacking(error_class: ErrorClass, not_assessed: int = 1) -> Coverage:
+    """Of a shard that met errors of this class."""
+    problem = Problem(service="s3", region=None, error_class=error_class, count=1)
+    return Coverage(planned=1, run=1, not_assessed=not_assessed, problems=[problem])
 
 
 async def test_a_failed_scan_says_why(lab: Lab) -> None:

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from runtime import policies, task_queues
     from workflows.account_turn import AccountTurn, wake_next
     from workflows.failures import scan_error
-    from workflows.prompt import promptly
+    from workflows.prompt import promptly, to_the_end
 
 KEYS = ["import"]
 STAGING_LOST = "staging_lost"
@@ -77,7 +77,10 @@ class ImportMerge:
             await self._turn.wait(request)
 
     async def _end(self, end: ScanEnd) -> ScanSummary:
-        """Record the end, then wake the scan that waits for this account."""
+        """Record the end, then wake the scan that waits for this account, also when cancelled."""
+        return await to_the_end(self._record_end(end))
+
+    async def _record_end(self, end: ScanEnd) -> ScanSummary:
         summary = await promptly(
             ScanLifecycleActivities.end_scan, end, summary="Record how the import ended"
         )

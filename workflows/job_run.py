@@ -35,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from runtime import policies, search_attributes, task_queues
     from workflows.failures import root_cause, scan_error
     from workflows.inline import work_inline
-    from workflows.prompt import promptly
+    from workflows.prompt import promptly, to_the_end
 
 NOMINAL = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 """Set by Temporal on what a schedule starts: the time it was due."""
@@ -117,7 +117,7 @@ class JobRun:
         result: Any = None,
         error: BaseException | None = None,
     ) -> RunOutcome:
-        """Record the end, then wake the run that waits behind this one."""
+        """Record the end, then wake the run that waits behind this one, also when cancelled."""
         end = RunEnd(
             run_id=asked.run_id,
             outcome=outcome,
@@ -125,6 +125,9 @@ class JobRun:
             result=result,
             error=scan_error(error) if error and outcome is not RunOutcome.CANCELLED else None,
         )
+        return await to_the_end(self._record_end(end))
+
+    async def _record_end(self, end: RunEnd) -> RunOutcome:
         closed = await promptly(RunEndActivities.close_run, end, summary="Record how it ended")
         self._show(f"Ended: {closed.outcome}")
         if closed.next_workflow_id is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from runtime import policies, task_queues
@@ -33,9 +34,21 @@ async def promptly(
         return await workflow.execute_local_activity_method(
             step, argument, summary=summary, **policies.PROMPT
         )
-    except FailureError as error:  # what a local activity raised comes as it is
+    except FailureError as error:  # as it was raised: only a timeout comes as an ActivityError
         if is_cancelled_exception(error):
+            raise
+        if not isinstance(error, ActivityError) and not workflow.patched("prompt-retry"):
             raise
     return await workflow.execute_activity_method(
         step, argument, task_queue=task_queue, summary=summary, **policy
     )
+
+
+async def to_the_end(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Finish what may not be left half done; a cancel that comes meanwhile goes on afterwards."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task  # a workflow is cancelled once at most, and an eviction cancels this, too
+        raise

@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.account_turn import AccountTurn, wake_next
     from workflows.failures import is_type, scan_error
     from workflows.merging import Merging
-    from workflows.prompt import promptly
+    from workflows.prompt import promptly, to_the_end
 
 STAGING_LOST = "staging_lost"
 
@@ -182,7 +182,10 @@ class ShardedScan(ABC):
         )
 
     async def _end(self, end: ScanEnd) -> ScanSummary:
-        """Record the end, then wake the scan that waits for this account."""
+        """Record the end, then wake the scan that waits for this account, also when cancelled."""
+        return await to_the_end(self._record_end(end))
+
+    async def _record_end(self, end: ScanEnd) -> ScanSummary:
         await workflow.wait_condition(workflow.all_handlers_finished)
         summary = await promptly(
             ScanLifecycleActivities.end_scan, end, summary="Record how the scan ended"

@@ -69,12 +69,12 @@ class ScriptedScan:
 
     async def _do(self, step: str) -> None:
         self.said.append(step)
+        if self.fails.get(step):
+            raise self.fails[step].pop(0)
         if step in self.held:
             while not self.held[step].is_set():
                 activity.heartbeat()
                 await asyncio.sleep(0.05)
-        if self.fails.get(step):
-            raise self.fails[step].pop(0)
 
     @activity.defn
     async def begin_scan(self, request: ScanRequest) -> ScanBegun:
@@ -175,8 +175,8 @@ class ScriptedScan:
 
     @activity.defn
     async def end_scan(self, end: ScanEnd) -> ScanSummary:
-        self.ends.append(end)
         await self._do("end")
+        self.ends.append(end)
         return ScanSummary(
             status=end.outcome or ScanStatus.COMPLETED,
             counts=ScanCounts(),

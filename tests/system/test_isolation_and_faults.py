@@ -122,6 +122,11 @@ async def test_a_shard_that_is_throttled_to_the_end_is_not_assessed_and_not_fail
     assert await _problems(system, scan) == {"throttled"}
     assert await system.verdicts(account) == verdicts
 
+    proxy.clear()  # and resume assesses what was throttled
+    await system.post(f"/scans/{scan['id']}/resume")
+    assert (await system.until(scan["id"]))["status"] == "completed"
+    assert await system.verdicts(account) == verdicts
+
 
 async def test_a_first_scan_with_a_denied_service_says_not_assessed(
     system: System, proxy: FaultProxy, credentials: Row, name: str, proxied: tuple[str, Row]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from uuid import uuid4
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from contracts.errors import (
@@ -268,6 +270,51 @@ async def test_a_cancelled_scan_stops_its_shards_before_it_records_its_end(
     assert script.running == set()
     assert script.failed == []
     assert "run compliance/2" not in script.said
+
+
+@pytest.mark.parametrize("step", ["plan discovery", "end"])
+async def test_a_short_step_that_fails_in_the_workflow_s_own_worker_is_retried(
+    temporal: Client, step: str
+) -> None:
+    script = ScriptedScan(discovery=0, compliance=1)
+    script.fails[step] = [DatabaseUnavailable("PostgreSQL is away.") for _ in range(2)]
+    async with working(temporal, script):
+        summary = await (await start(temporal)).result()
+
+    assert summary.status is ScanStatus.COMPLETED
+    assert script.count()[step] == 3
+
+
+@pytest.mark.parametrize("step", ["begin", "end"])
+async def test_a_scan_that_is_cancelled_while_it_ends_records_its_end_all_the_same(
+    temporal: Client, step: str
+) -> None:
+    script = ScriptedScan(discovery=0, compliance=1)
+    script.next_scan, script.may_cascade = uuid4(), True
+    if step == "begin":  # it fails, and that is recorded
+        script.fails["begin"] = [CredentialsRejected("No.", fix="Set them.")]
+    script.fails["end"] = [DatabaseUnavailable("PostgreSQL is away.")]
+    script.held = {"end": asyncio.Event()}
+    async with working(temporal, script):
+        scan = await start(temporal)
+        await until(lambda: script.count()["end"] == 2)
+        await scan.cancel()
+        await until(partial(_has_heard_of_the_cancel, scan))
+        script.held["end"].set()
+        with pytest.raises(WorkflowFailureError):
+            await scan.result()
+
+    outcome = ScanStatus.FAILED if step == "begin" else None
+    assert [end.outcome for end in script.ends] == [outcome]
+    assert "cascades" not in script.said
+
+
+async def _has_heard_of_the_cancel(scan: Scan) -> bool:
+    history = await scan.fetch_history()
+    kinds = [event.event_type for event in history.events]
+    asked = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+    done = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    return asked in kinds and done in kinds[kinds.index(asked) :]
 
 
 async def test_rules_are_followed_after_the_end_and_cannot_fail_the_scan(temporal: Client) -> None:

@@ -122,7 +122,7 @@ class AssetDiscoveryActivities(NativeScanActivities):
                         wanting.append(f"{word.asset}: {word.reason}")
         async with self._database.transaction() as session:
             await assets.keep_seen(session, task.scan_id, task.key, hosts)
-        report = await self._report(task, _coverage(pinned, wanting), 0, 0)
+        report = await self._report(where, _coverage(pinned, wanting), 0, 0)
         await self._forget(task)  # last: a worker that dies before it loses nothing
         return report
 

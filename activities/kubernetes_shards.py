@@ -85,4 +85,4 @@ class KubernetesActivities(StagedShards):
         self._retry_if_cut_off(coverage)
         async with self._database.copying() as connection:
             staged = await staging.stage_coverage(connection, target, covered)
-        return await self._report(task, coverage, progress.rows, staged)
+        return await self._report(target, coverage, progress.rows, staged)

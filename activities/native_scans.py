@@ -164,7 +164,7 @@ class NativeScanActivities(StagedShards):
         async with self._database.copying() as connection:
             progress.rows += await staging.stage_findings(connection, where, said.kept(known))
             covered = await staging.stage_coverage(connection, where, said.complete(known))
-        report = await self._report(task, told, progress.rows, covered)
+        report = await self._report(where, told, progress.rows, covered)
         await self._forget(task)  # last: a worker that dies before it loses nothing
         return report
 

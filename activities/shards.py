@@ -81,7 +81,7 @@ class ShardActivities(StagedShards):
         async with self._database.copying() as connection:
             await staging.mark_not_assessed(connection, target, result.not_assessed)
             covered = await staging.stage_coverage(connection, target, result.covered)
-        return await self._report(task, result.coverage, progress.rows, covered)
+        return await self._report(target, result.coverage, progress.rows, covered)
 
     @activity.defn
     async def discover_shard(self, task: ShardTask) -> ShardReport:
@@ -126,7 +126,7 @@ class ShardActivities(StagedShards):
             not_assessed=len(specs) - len(covered),
             problems=problems,
         )
-        return await self._report(task, coverage, progress.rows, rows)
+        return await self._report(target, coverage, progress.rows, rows)
 
     @activity.defn
     async def merge_shards(self, batch: ShardBatch) -> MergeReport:

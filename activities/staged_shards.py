@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from temporalio import activity
 
 from contracts.accounts import Account
-from contracts.errors import RateLimited, TargetUnreachable
+from contracts.errors import Conflict, RateLimited, TargetUnreachable
 from contracts.observations import ObservedResource
 from contracts.scans import Coverage, PhasePlan, Shard, ShardReport, ShardTask
 from contracts.vocabulary import ErrorClass
@@ -28,13 +28,17 @@ class StagedShards:
     async def _start(
         self, task: ShardTask, source: str
     ) -> tuple[scan_state.PlannedShard, Account, staging.StagingTarget]:
+        begun = datetime.now(UTC)
         async with self._database.transaction() as session:
             scan = await scan_state.load_scan(session, task.scan_id)
+            if scan.status.ended:
+                raise Conflict(f"This scan has ended already: it is {scan.status}.")
             account = await accounts.load_account(session, scan.account_id)
-            await staging.clear_staging(session, task.scan_id, task.key)
+            # First: from here on an earlier attempt that still runs stages nothing more.
             shard = await scan_state.start_task(
-                session, task.scan_id, task.key, at=datetime.now(UTC), attempt=attempt()
+                session, task.scan_id, task.key, at=begun, attempt=attempt()
             )
+            await staging.clear_staging(session, task.scan_id, task.key)
         target = staging.StagingTarget(
             scan_id=task.scan_id,
             key=task.key,
@@ -43,18 +47,25 @@ class StagedShards:
             account_uid=account.uid or "",
             provider=account.provider,
             source=source,
+            begun=begun,
         )
         return shard, account, target
 
     async def _report(
-        self, task: ShardTask, coverage: Coverage, rows: int, covered: int
+        self, target: staging.StagingTarget, coverage: Coverage, rows: int, covered: int
     ) -> ShardReport:
         async with self._database.transaction() as session:
             await scan_state.report_task(
-                session, task.scan_id, task.key, coverage=coverage, rows=rows, covered=covered
+                session,
+                target.scan_id,
+                target.key,
+                coverage=coverage,
+                rows=rows,
+                covered=covered,
+                begun=target.begun,
             )
         return ShardReport(
-            key=task.key,
+            key=target.key,
             rows=rows,
             planned=coverage.planned,
             run=coverage.run,

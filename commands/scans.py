@@ -249,7 +249,7 @@ def pause(scan: Which, as_json: AsJson = False) -> None:
 
 @app.command("resume")
 def resume(scan: Which, as_json: AsJson = False) -> None:
-    """Go on: also with the shards of an ended scan that are undone, or were throttled or cut off."""
+    """Go on: also with what an ended scan left undone, or was throttled or cut off in."""
     _steer(scan, "resume", "It goes on.", as_json)
 
 

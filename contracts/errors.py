@@ -6,7 +6,7 @@ CloudsweepError
 │   │   WrongAccount, StagingLost, NotFound, Conflict, ArchiveUnavailable
 └── TransientError      the same call may succeed later
     ├── ScannerCrashed, ScannerTimedOut, TargetUnreachable, RateLimited,
-    │   DatabaseUnavailable, EngineUnavailable
+    │   Superseded, DatabaseUnavailable, EngineUnavailable
 
 Temporal stores the class name and matches exact names, never bases: `runtime/policies.py` lists
 the permanent ones and a test compares that list with the classes here.
@@ -140,6 +140,12 @@ class RateLimited(TransientError):
     """The provider throttles us."""
 
     code = "rate_limited"
+
+
+class Superseded(TransientError):
+    """A later attempt does this work, or it has ended: what this one still says is not taken."""
+
+    code = "superseded"
 
 
 class DatabaseUnavailable(TransientError):

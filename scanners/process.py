@@ -204,7 +204,7 @@ async def _insist(work: Any) -> None:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            cancelled = not task.done() or task.cancelled()
+            cancelled = True
     task.result()
     if cancelled:
         raise asyncio.CancelledError

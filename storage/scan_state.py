@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Contract
-from contracts.errors import Conflict, NotFound
+from contracts.errors import Conflict, NotFound, Superseded
 from contracts.scans import (
     Coverage,
     HybridOptions,
@@ -144,7 +144,13 @@ async def add_notes(session: AsyncSession, scan_id: UUID, notes: Sequence[str]) 
 async def write_plan(
     session: AsyncSession, scan_id: UUID, shards: Sequence[PlannedShard], notes: Sequence[str]
 ) -> None:
-    """Insert the shards and notes that are missing; of the others, what is not done is pending."""
+    """Insert the shards and notes that are missing; of the others, what is not done is pending.
+
+    Conflict for shards of a scan that has ended: they would be pending for ever.
+    """
+    scan = await _scan(session, scan_id, lock=True)
+    if shards and ScanStatus(scan.status).ended:
+        raise Conflict(f"This scan has ended already: it is {scan.status}.", fix="Resume it.")
     await add_notes(session, scan_id, notes)
     if not shards:
         return
@@ -230,10 +236,22 @@ async def record_task_progress(
 
 
 async def report_task(
-    session: AsyncSession, scan_id: UUID, key: str, *, coverage: Coverage, rows: int, covered: int
+    session: AsyncSession,
+    scan_id: UUID,
+    key: str,
+    *,
+    coverage: Coverage,
+    rows: int,
+    covered: int,
+    begun: datetime | None = None,
 ) -> None:
-    """A shard's staging is complete: so many rows and covered pairs, which the merge checks."""
+    """A shard's staging is complete: so many rows and covered pairs, which the merge checks.
+
+    Superseded when another attempt than the one that has `begun` then is at it.
+    """
     row = await _task(session, scan_id, key)
+    if begun is not None and row.started_at != begun:
+        raise Superseded(f"Another attempt of shard {key} has begun.")
     if not TaskStatus(row.status).done:
         row.coverage = coverage.model_dump(mode="json")
         row.rows, row.covered = rows, covered

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import chain
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
@@ -14,9 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.base import Contract
-from contracts.errors import NotFound
+from contracts.errors import NotFound, Superseded
 from contracts.observations import CoveredCheck, ObservedFinding, ObservedResource
-from contracts.vocabulary import Provider
+from contracts.vocabulary import Provider, TaskStatus
 from storage.merge.identity import finding_identity
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -24,6 +25,7 @@ RowT = TypeVar("RowT")
 
 ROWS_AT_ONCE: Final = 10_000
 """Rows encoded between two awaits, so that heartbeats go on."""
+LIVE: Final = [TaskStatus.PENDING, TaskStatus.RUNNING]
 KEY_BYTES: Final = 2_000
 """What a unique index takes of a resource's uid."""
 
@@ -32,7 +34,10 @@ _RESOURCE_COLUMNS: Final = ("task_id", *ObservedResource._fields)
 
 
 class StagingTarget(Contract):
-    """The shard that rows are staged for, and what its findings' identities are made of."""
+    """The shard that rows are staged for, and what its findings' identities are made of.
+
+    `begun` is when this attempt began: once a later one has, nothing more is staged for it.
+    """
 
     scan_id: UUID
     key: str
@@ -41,6 +46,7 @@ class StagingTarget(Contract):
     account_uid: str
     provider: Provider
     source: str
+    begun: datetime | None = None
 
 
 STAGING: Final = ("finding_staging", "resource_staging", "coverage_staging")
@@ -86,21 +92,28 @@ async def stage_findings(
 
 
 async def _task_id(c: Connection, target: StagingTarget) -> int:
-    """What staged rows call the shard, which learns here which scanner they are of."""
-    shard = (target.scan_id, target.key, target.source)
-    task_id: int | None = await c.fetchval(
+    """What staged rows call the shard, which learns here which scanner they are of.
+
+    Until the transaction ends no other attempt begins and nobody merges.
+    """
+    shard = await c.fetchrow(
         """
-        WITH told AS (
-            UPDATE scan_task SET source = $3
-            WHERE scan_id = $1 AND key = $2 AND source IS DISTINCT FROM $3
-        )
-        SELECT id FROM scan_task WHERE scan_id = $1 AND key = $2
+        SELECT id, source, started_at, status = ANY($3) AS is_live
+        FROM scan_task WHERE scan_id = $1 AND key = $2 FOR NO KEY UPDATE
         """,
-        *shard,
+        target.scan_id,
+        target.key,
+        LIVE,
     )
-    if task_id is None:
+    if shard is None:
         raise NotFound(f"This scan has no shard {target.key}.")
-    return task_id
+    if target.begun is not None and not (shard["is_live"] and shard["started_at"] == target.begun):
+        raise Superseded(f"Shard {target.key} has ended, or another attempt has begun.")
+    if shard["source"] != target.source:
+        await c.execute(
+            "UPDATE scan_task SET source = $2 WHERE id = $1", shard["id"], target.source
+        )
+    return int(shard["id"])
 
 
 def _parts(rows: Sequence[RowT]) -> Iterator[Sequence[RowT]]:

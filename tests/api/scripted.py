@@ -112,11 +112,11 @@ class ScriptedShards(ShardActivities):
     @activity.defn(name="assess_shard")
     async def scripted_assess(self, task: ShardTask) -> ShardReport:
         """Wait for the script, hearing of a cancel through heartbeats."""
-        await self._start(task, "prowler")
+        _, _, target = await self._start(task, "prowler")
         while not self._script.go_on.is_set():
             activity.heartbeat({SHARD_KEY: task.key})
             await asyncio.sleep(HEARTBEAT_SECONDS)
-        return await self._report(task, Coverage(planned=1, run=1), 0, 0)
+        return await self._report(target, Coverage(planned=1, run=1), 0, 0)
 
 
 SCRIPTED = {

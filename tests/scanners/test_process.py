@@ -19,7 +19,7 @@ import pytest
 
 from contracts.errors import ReportMalformed, ScannerMissing
 from scanners import process as process_module
-from scanners.process import LINE_LIMIT, private_directory, running
+from scanners.process import LINE_LIMIT, _insist, private_directory, running
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
@@ -185,3 +185,15 @@ def test_a_scanner_and_its_children_die_with_the_worker_that_is_killed() -> None
     while left := alive_in(directory):
         assert time.monotonic() < deadline, f"{left} outlived their worker"
         time.sleep(0.02)
+
+
+async def test_a_cancel_in_the_moment_in_which_the_work_ends_is_not_lost() -> None:
+    may_end = asyncio.Event()
+    insisting = asyncio.create_task(_insist(may_end.wait()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    may_end.set()
+    await asyncio.sleep(0)  # the work has ended; who insisted on it has not heard of that yet
+    insisting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await insisting

@@ -198,6 +198,18 @@ async def test_a_plan_is_written_once_and_keeps_what_is_done(lab: Lab) -> None:
         assert await scan_state.undone_shards(session, scan_id, kind=TaskKind.DISCOVERY) is None
 
 
+async def test_a_plan_that_comes_after_the_end_leaves_no_shard_pending_for_ever(lab: Lab) -> None:
+    scan, _ = await create(lab)
+    await end(lab, scan.id, ScanStatus.CANCELLED)
+    shard = scan_state.PlannedShard(
+        kind=TaskKind.COMPLIANCE, key="a", title="a", batch=0, plan={"checks": []}
+    )
+    with pytest.raises(Conflict, match="ended"):
+        async with lab.database.transaction() as session:
+            await scan_state.write_plan(session, scan.id, [shard], ["Late."])
+    assert await tasks(lab, scan.id) == []
+
+
 async def test_a_shard_shows_its_progress_until_it_is_merged(lab: Lab) -> None:
     scan_id = await lab.begin("a", "b")
     async with lab.database.transaction() as session:

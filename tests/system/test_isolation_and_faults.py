@@ -123,7 +123,7 @@ async def test_a_shard_that_is_throttled_to_the_end_is_not_assessed_and_not_fail
     assert await system.verdicts(account) == verdicts
 
     proxy.clear()  # and resume assesses what was throttled
-    await system.post(f"/scans/{scan['id']}/resume")
+    await system.post(f"scans/{scan['id']}/resume")
     assert (await system.until(scan["id"]))["status"] == "completed"
     assert await system.verdicts(account) == verdicts
 

@@ -7,6 +7,9 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.1
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests mostly wait, for servers and for each other: more at a time than there are cores. A file's
+# tests stay together, as they share what it starts. `make test ARGS='-n 0 ...'`: one by one.
+TESTS := --numprocesses 3 --dist loadfile
 # A file for each finished step: newer than what the step reads, it need not be done again.
 DONE := $(VENV)/.done
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile
@@ -29,7 +32,7 @@ up: product
 	$(BIN)/cloudsweep up
 
 test: setup $(DONE)/scanners
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(TESTS) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

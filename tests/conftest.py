@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psutil
@@ -32,24 +33,37 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(("CLOUDSWEEP_", "TEMPORAL_", "AWS_", "AZURE_", "GOOGLE_", "PG")):
             del os.environ[name]
+    os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables are cut to it
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ[RUN_MARK] = uuid.uuid4().hex
     get_settings.cache_clear()
 
 
+LEFT = pytest.StashKey[list[str]]()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A test that leaves a process behind fails the run; the process is ended all the same."""
-    left = []
+    left = session.config.stash.setdefault(LEFT, [])
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             ours = process.environ().get(RUN_MARK) == os.environ[RUN_MARK]
             if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                 left.append(f"{process.pid} {' '.join(process.cmdline())[:200]}")
                 process.kill()
-    if left:
+    if hasattr(session.config, "workeroutput"):  # one of pytest-xdist's: told by the main process
+        session.config.workeroutput["left"] = left
+    elif left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         sys.stderr.write("\nProcesses left behind by tests:\n  " + "\n  ".join(left) + "\n")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear what one of pytest-xdist's processes found left behind."""
+    left = getattr(node, "workeroutput", {}).get("left", [])
+    node.config.stash.setdefault(LEFT, []).extend(left)
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "path": "Give an absolute path that exists on the workers.",
     "service_account": "Write it like name@project.iam.gserviceaccount.com.",
     "endpoint_url": "Write it like https://host:port, without user, password or spaces.",
-    "Idempotency-Key": "Use 1 to 200 printable ASCII characters without spaces.",
+    "idempotency-key": "Use 1 to 200 printable ASCII characters without spaces.",
     "when.check_id": "Write it like ssl-cert; * stands for any characters.",
     "tools": "A tool is written like nmap or trivy_k8s.",
     "policy": "`GET /scan-policies` lists them.",

@@ -172,6 +172,7 @@ async def test_a_malformed_idempotency_key_is_refused(
     )
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"].lower() == "idempotency-key"
+    assert "printable ASCII" in answer.json()["errors"][0]["message"]
     assert (await operator.get("scans")).json()["items"] == []
 
 

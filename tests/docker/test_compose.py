@@ -147,6 +147,19 @@ def test_a_variable_is_one_that_the_program_reads(name: str) -> None:
     assert not unknown
 
 
+def test_every_setting_of_a_server_can_be_made_in_one_place() -> None:
+    of_one_machine = {
+        *("data_dir", "api_host", "api_port", "api_url", "api_key", "temporal_port"),
+        *("temporal_ui_port", "demo_port", "prowler_python", "allow_loopback_targets"),
+        "compliance_slots",  # of one service: see there
+    }
+    wanted = {
+        f"CLOUDSWEEP_{name.upper()}" for name in Settings.model_fields.keys() - of_one_machine
+    }
+    for name in (*WORKERS, "api"):
+        assert wanted <= SERVICES[name]["environment"].keys()
+
+
 def test_the_example_names_every_variable_and_gives_no_secret() -> None:
     given = example()
     text = (DOCKER / "compose.yaml").read_text()

@@ -37,6 +37,7 @@ from commands import (
 )
 from commands.client import DONE, FAILED, WRONG_USAGE, Failure
 from commands.output import complain, say
+from contracts.errors import CloudsweepError
 from runtime.version import VERSION
 
 PYDANTIC: Final = "Value error, "
@@ -125,10 +126,8 @@ def main() -> None:
         message = f"{error.filename or 'The output'}: {error.strerror}."
         complain(Failure(message), as_json)
         _end_unread(FAILED)
-    except ValueError as error:  # settings that do not parse
-        if type(error).__name__ != "ValidationError":
-            raise
-        complain(Failure(_settings_error(error), fix="Correct it, or unset it."), as_json)
+    except CloudsweepError as error:  # settings that do not parse
+        complain(Failure(error.message, fix=error.fix), as_json)
         sys.exit(WRONG_USAGE)
 
 
@@ -143,15 +142,6 @@ def _usage(wrong: TyperException) -> Failure:
     command = getattr(getattr(wrong, "ctx", None), "command_path", "cloudsweep")
     message = wrong.format_message().replace(PYDANTIC, "").replace("\n\t", " ")
     return Failure(message, fix=f"`{command} --help` shows how.", code=wrong.exit_code)
-
-
-def _settings_error(error: ValueError) -> str:
-    errors = error.errors()  # type: ignore[attr-defined]  # pydantic's, which is imported late
-    return "; ".join(
-        f"CLOUDSWEEP_{str(item['loc'][0]).upper()}: {item['msg'].removeprefix(PYDANTIC)}"
-        for item in errors
-        if item["loc"]
-    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from activities.shards import ShardActivities
 from activities.sla_checks import SlaActivities
 from activities.store_watch import StoreWatchActivities
 from activities.vulnerability_syncs import VulnerabilitySyncActivities
+from contracts.errors import CloudsweepError
 from runtime import policies, search_attributes, task_queues, temporal
 from runtime.exit import leave
 from runtime.logging import configure_logging
@@ -227,7 +229,13 @@ def main() -> None:
     )
     parser.add_argument("--slots", type=int, help="activities at a time, for each queue named")
     arguments = parser.parse_args()
-    uvloop.run(serve(arguments.queues or tuple(task_queues.SLOTS), arguments.slots))
+    if arguments.slots is not None and arguments.slots < 1:
+        parser.error("--slots must be at least 1")
+    try:
+        uvloop.run(serve(arguments.queues or tuple(task_queues.SLOTS), arguments.slots))
+    except CloudsweepError as error:  # at its start: nothing to talk to, or settings that are wrong
+        sys.stderr.write(" ".join(filter(None, (error.message, error.fix))) + "\n")
+        leave(1)
     leave(0)
 
 

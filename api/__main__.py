@@ -31,12 +31,12 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     """Listen on the settings' host and port."""
-    settings = get_settings()
-    configure_logging(settings)
     try:
+        settings = get_settings()
         settings.require_database_url()
     except CloudsweepError as error:
         sys.exit(f"{error.message} {error.fix}")
+    configure_logging(settings)
     config = uvicorn.Config(
         create_app(settings),
         host=settings.api_host,

@@ -82,7 +82,9 @@ def described(values: Settings) -> list[dict[str, str | bool | None]]:
                 "name": variable,
                 "value": None if value is None else str(value),
                 "default": None if field.default is None else str(field.default),
-                "is_set": any(given.upper() == variable for given in os.environ),
+                "is_set": any(
+                    each.upper() == variable and given for each, given in os.environ.items()
+                ),
                 "description": field.description,
             }
         )

@@ -8,12 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.errors import CloudsweepError
 from contracts.vocabulary import ScanKind
 
+PYDANTIC: Final = "Value error, "
+"""What it puts before the words of a validator."""
+
+POSTGRESQL: Final = re.compile(r"postgres(ql)?(\+\w+)?://")
 HOURS: Final = re.compile(r"\d{1,4}(\.\d{1,3})?")
 
 
@@ -24,7 +28,12 @@ class Settings(BaseSettings):
     (`runtime/temporal.py`), not from here.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CLOUDSWEEP_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CLOUDSWEEP_",
+        frozen=True,
+        env_ignore_empty=True,  # container files set what nobody filled in to nothing
+        hide_input_in_errors=True,  # a URL holds a password
+    )
 
     data_dir: Path = Field(Path(".cloudsweep"), description="Everything the embedded stack keeps.")
     api_host: str = Field("127.0.0.1", description="Address the API listens on.")
@@ -84,12 +93,17 @@ class Settings(BaseSettings):
 
     @field_validator("archive_directory", mode="before")
     @classmethod
-    def _named_or_none(cls, value: object) -> object:
-        if value == "":  # as container files set what nobody filled in
-            return None
+    def _is_absolute(cls, value: object) -> object:
         if isinstance(value, str | Path) and not Path(value).is_absolute():
             raise ValueError("Write it as an absolute path.")
         return value
+
+    @field_validator("database_url", "steampipe_url")
+    @classmethod
+    def _is_of_postgresql(cls, given: SecretStr | None) -> SecretStr | None:
+        if given and not POSTGRESQL.match(given.get_secret_value()):
+            raise ValueError("Write it like postgresql://user:password@host:5432/name.")
+        return given
 
     def require_database_url(self) -> str:
         """The URL of the store; `cloudsweep up` sets it for the processes it starts."""
@@ -116,5 +130,15 @@ def _hours_by_kind(given: str) -> dict[ScanKind, float]:
 
 @lru_cache
 def get_settings() -> Settings:
-    """Read the environment once, on first use, so that tests can set it first."""
-    return Settings()
+    """Read the environment once, on first use, so that tests can set it first.
+
+    Raises a CloudsweepError that names what is wrong, without its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"CLOUDSWEEP_{str(each['loc'][0]).upper()}: {each['msg'].removeprefix(PYDANTIC)}"
+            for each in error.errors(include_input=False)
+        )
+        raise CloudsweepError(f"{wrong.rstrip('.')}.", fix="Correct it, or unset it.") from None

@@ -168,9 +168,9 @@ async def bootstrap(url: str, path: Path, *, replace_lost: bool) -> str | None:
 
 def main(say: Callable[[str], object] = sys.stdout.write) -> int:
     """Exit status 0, or 1 with what is wrong and how to put it right."""
-    settings = get_settings()
-    path = settings.data_dir / KEY_FILE
     try:
+        settings = get_settings()
+        path = settings.data_dir / KEY_FILE
         url = settings.require_database_url()
         ours = url == embedded_url(settings.data_dir)
         made = asyncio.run(bootstrap(url, path, replace_lost=ours))

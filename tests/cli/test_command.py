@@ -139,7 +139,7 @@ async def test_a_server_that_does_not_answer_ends_with_3(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("KEY", "schlüssel"), ("KEY", ""), ("KEY", "a\nb"), ("URL", "127.0.0.1:8080"),
+    [("KEY", "schlüssel"), ("KEY", "a\nb"), ("URL", "127.0.0.1:8080"),
      ("URL", "http://[::1")],
 )  # fmt: skip
 def test_an_address_or_key_that_cannot_be_is_named_and_never_sent(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from pydantic import ValidationError
 from contracts.errors import CloudsweepError
 from contracts.vocabulary import ScanKind
 from runtime.embedded.stack import as_environment
-from runtime.settings import Settings
+from runtime.settings import Settings, get_settings
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,8 @@ from runtime.settings import Settings
         ("CLOUDSWEEP_STUCK_SCAN_HOURS_BY_KIND", "import=0"),
         ("CLOUDSWEEP_STUCK_SCAN_HOURS_BY_KIND", "cloud=8,import"),
         ("CLOUDSWEEP_ARCHIVE_DIRECTORY", "archive"),
+        ("CLOUDSWEEP_DATABASE_URL", "mysql://scan:hunter2@db/name"),
+        ("CLOUDSWEEP_STEAMPIPE_URL", "hunter2@host"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(
@@ -36,11 +41,44 @@ def test_a_value_that_cannot_be_is_refused_by_name(
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert caught.value.errors()[0]["loc"] == (variable.removeprefix("CLOUDSWEEP_").lower(),)
+    get_settings.cache_clear()
+    with pytest.raises(CloudsweepError) as said:
+        get_settings()
+    assert said.value.message.startswith(f"{variable}: ")
+    assert "Value error" not in said.value.message
+    assert "hunter2" not in f"{caught.value} {said.value}"
 
 
-def test_an_archive_that_nobody_named_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLOUDSWEEP_ARCHIVE_DIRECTORY", "")
-    assert Settings().archive_directory is None
+def test_what_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"CLOUDSWEEP_{name.upper()}", "")
+    given = Settings()
+    for name, field in Settings.model_fields.items():
+        assert getattr(given, name) == field.default
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("scans",), "CLOUDSWEEP_API_PORT: Input should be a valid integer"),
+        (("scans", "--slots", "0"), "--slots must be at least 1"),
+    ],
+)
+def test_a_worker_that_cannot_begin_says_why_in_a_line(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    worker = Path(__file__).parents[2] / "worker.py"
+    ended = subprocess.run(
+        [sys.executable, str(worker), *arguments],
+        env={**os.environ, "CLOUDSWEEP_API_PORT": "many"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_process_without_a_database_says_what_to_set() -> None:

@@ -10,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     Field,
     ValidationInfo,
@@ -19,6 +18,7 @@ from pydantic import (
 
 from api.pagination import PageQuery
 from contracts.assets import AssetFilter
+from contracts.base import Moment
 from contracts.findings import FindingFilter
 from contracts.resources import ResourceFilter
 from contracts.vocabulary import (
@@ -76,7 +76,7 @@ class FindingQuery(CommaLists, FindingFilter):
     check_id: list[Word] | None = Field(None, description="Checks.")
     resource_uid: list[Word] | None = Field(None, description="Resources by ARN or id.")
     q: Search | None = Field(None, description="Text in title, detail or resource.")
-    first_seen_after: AwareDatetime | None = Field(
+    first_seen_after: Moment | None = Field(
         None, description="RFC 3339 time; a + is written %2B in a URL."
     )
 
@@ -214,7 +214,7 @@ class ItemListQuery(CommaLists, PageQuery):
 
     kind: list[Word] | None = Field(None, description="What they are, such as certificate.")
     owner: list[Word] | None = Field(None, description="Whose they are.")
-    expires_before: AwareDatetime | None = Field(
+    expires_before: Moment | None = Field(
         None, description="RFC 3339 time; a + is written %2B in a URL."
     )
 

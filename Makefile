@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests mostly wait, for servers and for each other: more at a time than there are cores. A file's
 # tests stay together, as they share what it starts. `make test ARGS='-n 0 ...'`: one by one.
-TESTS := --numprocesses 3 --dist loadfile
+TESTS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # A file for each finished step: newer than what the step reads, it need not be done again.
 DONE := $(VENV)/.done
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile

@@ -26,6 +26,13 @@ from tests.support.ports import free_ports
 
 RUN_MARK = "CLOUDSWEEP_TEST_RUN"
 TEMPLATE = "migrated"
+LEFT_BY_WORKERS: list[str] = []
+LONG = (
+    "schedules/test_outages.py",
+    "system/test_crashes.py",
+    "storage/test_vulnerability_model.py",
+)
+"""Files that take longest, the longest first."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,21 +46,15 @@ def pytest_configure(config: pytest.Config) -> None:
     get_settings.cache_clear()
 
 
-LEFT = pytest.StashKey[list[str]]()
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A test that leaves a process behind fails the run; the process is ended all the same."""
-    left = session.config.stash.setdefault(LEFT, [])
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            ours = process.environ().get(RUN_MARK) == os.environ[RUN_MARK]
-            if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                left.append(f"{process.pid} {' '.join(process.cmdline())[:200]}")
-                process.kill()
-    if hasattr(session.config, "workeroutput"):  # one of pytest-xdist's: told by the main process
-        session.config.workeroutput["left"] = left
+    left = LEFT_BY_WORKERS
+    if not session.config.getoption("numprocesses", None):  # else its workers have looked
+        left = _end_what_is_left()
+    # A worker of pytest-xdist has no exit status of its own: its main process tells it.
+    if (to_main := getattr(session.config, "workeroutput", None)) is not None:
+        to_main["left"] = left
     elif left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         sys.stderr.write("\nProcesses left behind by tests:\n  " + "\n  ".join(left) + "\n")
@@ -61,9 +62,26 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Hear what one of pytest-xdist's processes found left behind."""
-    left = getattr(node, "workeroutput", {}).get("left", [])
-    node.config.stash.setdefault(LEFT, []).extend(left)
+    """Note what tests of this worker left behind."""
+    LEFT_BY_WORKERS.extend(getattr(node, "workeroutput", {}).get("left", []))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files begin first, so that no worker is left alone with one at the end."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(f"{item.path.parent.name}/{item.path.name}", len(LONG)))
+
+
+def _end_what_is_left() -> list[str]:
+    """End living processes that were started by tests of this process; say which those were."""
+    left = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            ours = process.environ().get(RUN_MARK) == os.environ[RUN_MARK]
+            if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                left.append(f"{process.pid} {' '.join(process.cmdline())[:200]}")
+                process.kill()
+    return left
 
 
 @pytest.fixture(scope="session")

@@ -127,11 +127,17 @@ class Listening(uvicorn.Server):
 async def served(app: FastAPI, settings: Settings) -> AsyncIterator[str]:  # noqa: F811
     """The URL of the app, listening."""
     config = uvicorn.Config(
-        app, port=settings.api_port, lifespan="off", log_config=None, access_log=False
+        app,
+        port=settings.api_port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=30,  # else a client that was cut off is waited for without end
     )
     server = Listening(config)
     serving = asyncio.create_task(server._serve())
-    await server.listening.wait()
+    async with asyncio.timeout(60):
+        await server.listening.wait()
     yield f"http://127.0.0.1:{settings.api_port}"
     server.should_exit = True
     await serving

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -187,6 +188,14 @@ def build_workers(
     ]
 
 
+def keep_what_is_loaded() -> None:
+    """Spare the garbage collector what lives as long as the process, and let it look less often:
+    a twentieth of a worker's CPU in a scan."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 def _slots(queue: str, settings: Settings) -> int:
     if queue == task_queues.COMPLIANCE and settings.compliance_slots:
         return settings.compliance_slots
@@ -212,6 +221,7 @@ async def serve(queues: Sequence[str], slots: int | None) -> None:
             if task_queues.MAINTENANCE in queues:
                 watching = asyncio.create_task(keep_defaults(database, client))
                 workers.callback(watching.cancel)
+            keep_what_is_loaded()
             await stopping.wait()
     finally:
         await database.close()

@@ -149,6 +149,9 @@ async def our_side(folder: Path, in_flight: int) -> AsyncIterator[Ours]:
                 **os.environ,
                 "CLOUDSWEEP_TEMPORAL_PORT": str(settings.temporal_port),
                 "PYTHONPATH": str(ROOT),
+                # Compiled once, as an installation is, and not once a workflow.
+                "PYTHONDONTWRITEBYTECODE": "",
+                "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
             },
         )
         async with running(worker, owner=folder, logs=folder / "logs") as child:

@@ -31,7 +31,7 @@ from contracts.scans import (
 from contracts.vocabulary import ScanStatus, TaskKind
 from runtime import task_queues, temporal
 from runtime.settings import Settings
-from worker import Registration, build_workers
+from worker import Registration, build_workers, keep_what_is_loaded
 from workflows.cloud_scan import CloudScan
 
 _SHARDS_MASK = 0xFFFF
@@ -102,6 +102,7 @@ async def serve(in_flight: int) -> None:
         # As many slots as shards in flight: what does nothing needs no core of its own.
         for worker in build_workers(client, table, settings, tuple(table), in_flight):
             await workers.enter_async_context(worker)
+        keep_what_is_loaded()
         await stopping.wait()
 
 

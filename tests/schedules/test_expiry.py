@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import text
 from temporalio import workflow
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -22,7 +21,7 @@ from contracts.vocabulary import RunOutcome, RunTrigger
 from runtime import search_attributes, task_queues
 from runtime.embedded.temporal import FLAGS, binary
 from runtime.settings import Settings
-from runtime.temporal import register_search_attributes
+from runtime.temporal import CONTRACTS, register_search_attributes
 from storage import tracked_items
 from tests.support.namespaces import new_namespace
 from tests.support.scheduler import SchedulerLab, outcomes, scheduler_lab
@@ -199,7 +198,7 @@ async def skipping() -> AsyncIterator[Client]:
             *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
             *FLAGS,
         ],
-        data_converter=pydantic_data_converter,
+        data_converter=CONTRACTS,
     )
     async with environment:
         await register_search_attributes(environment.client, search_attributes.TYPES)

@@ -8,11 +8,10 @@ from uuid import uuid4
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
 from runtime import search_attributes
-from runtime.temporal import register_search_attributes
+from runtime.temporal import CONTRACTS, register_search_attributes
 
 
 async def new_namespace(temporal: Client, name: str) -> Client:
@@ -26,7 +25,7 @@ async def new_namespace(temporal: Client, name: str) -> Client:
     client = await Client.connect(
         temporal.service_client.config.target_host,
         namespace=name,
-        data_converter=pydantic_data_converter,
+        data_converter=CONTRACTS,
     )
     while True:  # the server learns of a new namespace when it next looks
         try:

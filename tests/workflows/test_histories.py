@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from runtime.temporal import CONTRACTS
 from tests.support import scripted_jobs
 from tests.support.record_histories import HISTORIES, SCANS
 
@@ -25,7 +25,7 @@ async def test_a_recorded_history_replays(name: str) -> None:
     history = WorkflowHistory.from_json(name, RECORDED[name].read_text())
     replayer = Replayer(
         workflows=[*{*SCANS.values()}, *scripted_jobs.WORKFLOWS],
-        data_converter=pydantic_data_converter,
+        data_converter=CONTRACTS,
     )
 
     result = await replayer.replay_workflow(history)

@@ -54,7 +54,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"provider": "gcp", "credentials": {"kind": "profile", "profile": "x"}}, "credentials.kind",
      "Allowed: environment, file, impersonation"),
     ({"credentials": {"kind": "secret"}}, "credentials", "not allowed as `kind`"),
-    ({"credentials": {}}, "credentials", "needs a `kind`"),
+    ({"credentials": {}}, "credentials", "needs `kind`"),
     ({"credentials": {"kind": "role", "role_arn": "x"}}, "credentials.role_arn", "arn:aws:iam::"),
     ({"credentials": {"kind": "profile", "profile": "a b"}}, "credentials.profile", "Name a"),
     ({"credentials": {"kind": "file", "path": "relative"}}, "credentials.path", "absolute path"),

@@ -220,7 +220,7 @@ class SchedulerLab:
                     return sorted(found, key=lambda run: (run.nominal_at, run.queued_at))
 
     async def until(
-        self, schedule_id: UUID, holds: Callable[[list[Run]], bool], *, seconds: float = 30
+        self, schedule_id: UUID, holds: Callable[[list[Run]], bool], *, seconds: float = 120
     ) -> list[Run]:
         """The runs of a schedule, once this holds of them."""
         deadline = time.monotonic() + seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     Field,
     ValidationInfo,
@@ -18,7 +20,6 @@ from pydantic import (
 
 from api.pagination import PageQuery
 from contracts.assets import AssetFilter
-from contracts.base import Moment
 from contracts.findings import FindingFilter
 from contracts.resources import ResourceFilter
 from contracts.vocabulary import (
@@ -47,6 +48,17 @@ def _printable(text: str) -> str:
 
 Word = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_printable)]
 Search = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+
+
+def _in_the_calendar(moment: datetime) -> datetime:
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("Choose a time between the years 1 and 9999, in UTC.") from None
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_the_calendar)]
 
 
 class CommaLists(BaseModel):

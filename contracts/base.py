@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 ItemT = TypeVar("ItemT")
 
@@ -19,22 +18,6 @@ def _one_plain_line(text: str) -> str:
 
 PlainText = Annotated[str, AfterValidator(_one_plain_line)]
 """One line of text that people typed: any script, no control characters."""
-
-
-def _in_the_calendar(moment: datetime) -> datetime:
-    try:
-        is_early = moment.astimezone(UTC).year < FIRST_YEAR
-    except OverflowError:
-        is_early = True
-    if is_early:
-        raise ValueError(f"Choose a time between the years {FIRST_YEAR} and 9999, in UTC.")
-    return moment
-
-
-FIRST_YEAR: Final = 1000
-"""What lies years before a moment is to be reckoned, too."""
-Moment = Annotated[AwareDatetime, AfterValidator(_in_the_calendar)]
-"""A time with its zone, as people give it."""
 
 
 class Contract(BaseModel):

@@ -6,9 +6,9 @@ from datetime import datetime, time
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from contracts.base import Contract, Moment, PlainText
+from contracts.base import Contract, PlainText
 from contracts.runs import Run
 from contracts.scans import ScanOptions
 from contracts.vocabulary import OverlapPolicy, ScheduleStatus, Weekday
@@ -52,7 +52,7 @@ class OneTimeTrigger(Contract):
     """Once, at this time."""
 
     type: Literal["one_time"] = "one_time"
-    at: Moment
+    at: AwareDatetime
 
 
 class ExpiryTrigger(Contract):
@@ -106,8 +106,8 @@ class ExcludedPeriod(Contract):
     """A span of time without a run, from `start` until before `end`; at most 366 days."""
 
     type: Literal["period"] = "period"
-    start: Moment
-    end: Moment
+    start: AwareDatetime
+    end: AwareDatetime
     name: Annotated[PlainText, Field(max_length=100)] = ""
 
 
@@ -137,8 +137,8 @@ class Timing(Contract):
     """When a schedule fires: all that decides its times."""
 
     trigger: Trigger
-    starts_at: Moment | None = Field(None, description="No run before this time.")
-    ends_at: Moment | None = Field(None, description="No run after this time.")
+    starts_at: AwareDatetime | None = Field(None, description="No run before this time.")
+    ends_at: AwareDatetime | None = Field(None, description="No run after this time.")
     jitter_seconds: int = Field(
         0, ge=0, le=86_400, description="Each run starts up to this much later, by chance."
     )
@@ -186,8 +186,8 @@ class ScheduleChange(Contract):
     name: ScheduleName | None = None
     target: Target | None = None
     trigger: Trigger | None = None
-    starts_at: Moment | None = None
-    ends_at: Moment | None = None
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
     jitter_seconds: int | None = Field(None, ge=0, le=86_400)
     exclude: Annotated[list[Exclusion], Field(max_length=50)] | None = None
     overlap: OverlapPolicy | None = None
@@ -284,8 +284,8 @@ class ScheduleTriggerNow(Contract):
 class NewBackfill(Contract):
     """Run a schedule for times that have passed; both ends count."""
 
-    start: Moment
-    end: Moment
+    start: AwareDatetime
+    end: AwareDatetime
     overlap: OverlapPolicy = Field(
         OverlapPolicy.QUEUE, description="Between these runs, and with others."
     )

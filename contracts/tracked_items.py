@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from contracts.base import Contract, Moment, PlainText
+from contracts.base import Contract, PlainText
 
 ItemKind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 ItemName = Annotated[PlainText, Field(min_length=1, max_length=200)]
@@ -32,7 +32,7 @@ class NewTrackedItem(Contract):
     kind: ItemKind = Field(examples=["certificate"])
     name: ItemName
     owner: Owner = ""
-    expires_at: Moment
+    expires_at: AwareDatetime
     lead_seconds: LeadSeconds = Field(0, description="How long before it expires it is due.")
     attributes: Attributes = Field(default_factory=dict)
 
@@ -42,7 +42,7 @@ class TrackedItemChange(Contract):
 
     name: ItemName | None = None
     owner: Owner | None = None
-    expires_at: Moment | None = None
+    expires_at: AwareDatetime | None = None
     lead_seconds: LeadSeconds | None = None
     attributes: Attributes | None = None
 

@@ -146,21 +146,9 @@ async def test_another_teams_item_is_not_there(
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
-async def test_a_time_at_the_end_of_the_calendar_is_refused(
-    operator: httpx.AsyncClient, moment: str
+async def test_a_filter_by_a_time_at_the_end_of_the_calendar_is_refused(
+    viewer: httpx.AsyncClient, moment: str
 ) -> None:
-    item = await add(operator)
-    for answer, field in (
-        (await operator.post("tracked-items", json=ITEM | {"expires_at": moment}), "expires_at"),
-        (
-            await operator.patch(f"tracked-items/{item['id']}", json={"expires_at": moment}),
-            "expires_at",
-        ),
-        (
-            await operator.get("tracked-items", params={"expires_before": moment}),
-            "expires_before",
-        ),
-        (await operator.get("findings", params={"first_seen_after": moment}), "first_seen_after"),
-    ):
-        assert answer.status_code == 422, answer.text
-        assert [field in each for each in errors_of(answer)] == [True]
+    for path, field in (("tracked-items", "expires_before"), ("findings", "first_seen_after")):
+        errors = errors_of(await viewer.get(path, params={field: moment}))
+        assert "between the years" in errors[field]

@@ -17,6 +17,9 @@ from runtime.embedded.processes import StackFailed
 
 FILE: Final = "stack.json"
 
+CLOCK_SECONDS: Final = 60.0
+"""The kernel counts from its start, which seems to move when the machine's clock is set."""
+
 
 class StackRecord(Contract):
     """Where a stack answers, and its processes by name."""
@@ -47,10 +50,10 @@ def read(data_dir: Path) -> StackRecord | None:
     """The record of the stack that runs on this data directory; None when none does."""
     try:
         record = StackRecord.model_validate_json((data_dir / FILE).read_bytes())
-        alive = psutil.Process(record.pid).create_time() == record.started
+        apart = abs(psutil.Process(record.pid).create_time() - record.started)
     except (OSError, ValidationError, psutil.Error):
         return None
-    return record if alive else None
+    return record if apart < CLOCK_SECONDS else None
 
 
 def remove(data_dir: Path) -> None:

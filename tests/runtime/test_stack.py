@@ -367,7 +367,9 @@ def test_a_stale_record_names_no_running_stack(tmp_path: Path) -> None:
     assert record.read(tmp_path) is None
     record.write(tmp_path, stale)
     assert record.read(tmp_path) is None
-    record.write(tmp_path, stale.model_copy(update={"started": psutil.Process().create_time()}))
-    assert record.read(tmp_path) is not None
+    for moved in (0, 2, -2):  # seconds that the machine's clock was set by since then
+        started = psutil.Process().create_time() + moved
+        record.write(tmp_path, stale.model_copy(update={"started": started}))
+        assert record.read(tmp_path) is not None
     (tmp_path / "stack.json").write_text('{"pid": ')
     assert record.read(tmp_path) is None

@@ -81,13 +81,13 @@ $(DONE)/tools: $(DONE)/ours requirements-dev.txt
 	@touch $@
 
 $(DONE)/prowler: $(DONE)/settings $(wildcard scanners/requirements-prowler-*.txt) \
-		scanners/prowler_install.py
-	@$(BIN)/python -m scanners.prowler_install
+		scanners/prowler/prowler_install.py
+	@$(BIN)/python -m scanners.prowler.prowler_install
 	@touch $@
 
 # Programs that the tests run for real; without one, its tests are skipped and named at the end.
-$(DONE)/scanners: $(DONE)/settings $(wildcard scanners/requirements-*.txt) scanners/python_tools.py
-	@$(BIN)/python -m scanners.python_tools sslyze checkov
+$(DONE)/scanners: $(DONE)/settings $(wildcard scanners/requirements-*.txt) scanners/processes/python_tools.py
+	@$(BIN)/python -m scanners.processes.python_tools sslyze checkov
 	@if ! command -v nmap >/dev/null || ! command -v testssl >/dev/null; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \

@@ -11,7 +11,7 @@ from contracts.runs import RunAsked
 from contracts.schedules import StoredSchedule
 from contracts.vocabulary import OverlapPolicy, RunOutcome, RunTrigger, ScheduleStatus
 from scheduling.times import next_times, occurrences
-from storage.job_runs import Holder
+from storage.schedules.job_runs import Holder
 
 ON_TIME: Final = timedelta(seconds=15)
 """A run that starts within this of its time is on time, however often its schedule fires."""

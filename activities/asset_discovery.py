@@ -32,14 +32,16 @@ from contracts.native import (
 from contracts.scans import Coverage, PhasePlan, Problem, ScanRequest, ShardReport, ShardTask
 from contracts.targets import PinnedTarget, Scope, Target
 from contracts.vocabulary import ErrorClass, Provider, ScopeKind, TargetKind, TaskKind
-from scanners import native_plan
-from scanners.address_policy import WIDEST_TARGET, within
 from scanners.asset_claims import PLACES, claims_of
 from scanners.asset_join import join, was_looked_at
-from scanners.host_values import Network
-from scanners.target_resolution import Pinning
-from scanners.target_values import parse_target
-from storage import assets, scan_policies, scan_state, target_scopes, targets
+from scanners.native import native_plan
+from scanners.targets.address_policy import WIDEST_TARGET, within
+from scanners.targets.host_values import Network
+from scanners.targets.target_resolution import Pinning
+from scanners.targets.target_values import parse_target
+from storage.inventory import assets
+from storage.scans import scan_policies, scan_state
+from storage.targets import target_scopes, targets
 
 MOST_RANGES: Final = 64
 """Ranges of the largest size that a target may have, in one discovery."""

@@ -24,11 +24,19 @@ from contracts.errors import TargetInvalid
 from contracts.scans import Scan
 from contracts.vocabulary import ScanKind, ScanStatus, TargetRule, TriggerKind
 from runtime.settings import Settings
-from scanners import cascade_matching, hostile_text
-from scanners.scope_judgement import Approval, Surroundings, approvals_of, judge_value, lying_in
-from scanners.target_resolution import no_lookups
-from scanners.target_values import TargetValue
-from storage import cascade_news, cascades, target_scopes
+from scanners import cascade_matching
+from scanners.processes import hostile_text
+from scanners.targets.scope_judgement import (
+    Approval,
+    Surroundings,
+    approvals_of,
+    judge_value,
+    lying_in,
+)
+from scanners.targets.target_resolution import no_lookups
+from scanners.targets.target_values import TargetValue
+from storage.cascades import cascade_news, cascades
+from storage.targets import target_scopes
 
 FOLLOWED: Final = (ScanStatus.COMPLETED, ScanStatus.COMPLETED_WITH_ERRORS)
 """What a scan that failed or was cancelled has found may be half of it: nothing follows it."""

@@ -18,8 +18,10 @@ from contracts.errors import TransientError
 from contracts.scans import Scan, ScanRequest
 from contracts.vocabulary import ScanStatus
 from runtime.settings import Settings
-from storage import accounts, cascades, scan_state, scans
+from storage import accounts
+from storage.cascades import cascades
 from storage.database import Database
+from storage.scans import scan_state, scans
 
 REFUSED_NAMED: Final = 5
 """Refused targets that the notes of a scan name for each rule; they count the others."""

@@ -17,11 +17,13 @@ from contracts.errors import ScopeInvalid, TargetUnreachable
 from contracts.native import NORMAL, POLICIES, Cluster, NativeTool, Node
 from contracts.scans import PhasePlan, Problem, ScanOptions, ScanRequest, ShardReport, ShardTask
 from contracts.vocabulary import TaskKind
-from scanners import kubeconfig, kubernetes, native_plan
-from scanners.native_adapters import ADAPTERS
-from scanners.native_tools import CLUSTER_TOOLS, OF_ITS_OWN_MACHINE
-from scanners.process import private_directory
-from storage import accounts, scan_state
+from scanners.kubernetes import kubeconfig, kubernetes
+from scanners.native import native_plan
+from scanners.native.native_adapters import ADAPTERS
+from scanners.native.native_tools import CLUSTER_TOOLS, OF_ITS_OWN_MACHINE
+from scanners.processes.process import private_directory
+from storage import accounts
+from storage.scans import scan_state
 
 KEY: Final = "tools/"
 NOT_INSTALLED: Final = (

@@ -14,9 +14,10 @@ from contracts.errors import TargetUnreachable
 from contracts.observations import CoveredCheck
 from contracts.scans import Coverage, PhasePlan, Problem, ScanPlanning, ShardReport, ShardTask
 from contracts.vocabulary import TaskKind
-from scanners import kubernetes
-from storage import accounts, scan_state
+from scanners.kubernetes import kubernetes
+from storage import accounts
 from storage.merge import staging
+from storage.scans import scan_state
 
 KUBERNETES: Final = "kubernetes"
 

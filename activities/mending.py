@@ -13,8 +13,8 @@ from activities.failures import safe_words
 from contracts.consistency import Fault, RepairKind
 from contracts.errors import DatabaseUnavailable
 from contracts.runs import JobSummary
-from storage import repairs
 from storage.database import Database
+from storage.watchdog import repairs
 
 MENDED_AT_ONCE: Final = 500
 """Repairs of one kind in one cycle; the next one goes on."""

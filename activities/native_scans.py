@@ -47,9 +47,10 @@ from contracts.scans import (
 )
 from contracts.targets import PinnedTarget
 from contracts.vocabulary import ErrorClass, FindingStatus, Provider, TargetKind, TaskKind
-from scanners import native_plan, native_run, native_tools
-from storage import checks, coverage, scan_checkpoints, scan_policies, scan_state
+from scanners.native import native_plan, native_run, native_tools
+from storage import checks
 from storage.merge import staging
+from storage.scans import coverage, scan_checkpoints, scan_policies, scan_state
 
 STAGED_AT_ONCE: Final = 2_000
 TEXT_LIMIT: Final = 300

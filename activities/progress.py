@@ -13,8 +13,8 @@ from temporalio import activity
 
 from activities.engine_state import SHARD_KEY
 from contracts.scans import ShardTask
-from storage import scan_state
 from storage.database import Database
+from storage.scans import scan_state
 
 HEARTBEAT_SECONDS: Final = 1.0
 WRITE_SECONDS: Final = 2.0

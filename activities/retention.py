@@ -12,9 +12,9 @@ from temporalio import activity
 from activities.progress import heartbeating
 from contracts.retention import RetentionDone, RetentionPage, RetentionStep, RetentionTeams
 from contracts.vocabulary import RetentionKind
-from storage import archive, retention, retention_policies
 from storage.database import Database
-from storage.retention_rules import SOURCES, Source
+from storage.retention import archive, retention, retention_policies
+from storage.retention.retention_rules import SOURCES, Source
 
 
 class RetentionActivities:

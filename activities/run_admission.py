@@ -26,8 +26,10 @@ from contracts.vocabulary import (
     TriggerKind,
 )
 from runtime import search_attributes
-from storage import accounts, job_runs, scan_state, scans, schedules
+from storage import accounts
 from storage.database import Database
+from storage.scans import scan_state, scans
+from storage.schedules import job_runs, schedules
 
 TRIES: Final = 5
 """How often holders are looked at again because one of them was not what its row said."""

@@ -18,8 +18,9 @@ from contracts.runs import RunClosed, RunDisplacement, RunEnd, RunInTheWay
 from contracts.scans import ScanEnd, ScanError
 from contracts.schedules import StoredSchedule
 from contracts.vocabulary import RunOutcome, ScanStatus
-from storage import job_runs, scan_state, schedules
 from storage.database import Database
+from storage.scans import scan_state
+from storage.schedules import job_runs, schedules
 
 YOUNG: Final = timedelta(minutes=1)
 """A row this young may be ahead of its workflow, which is started after it."""

@@ -36,10 +36,13 @@ from contracts.scans import (
 from contracts.vocabulary import Provider, ScanStatus, TaskKind, TaskStatus
 from runtime import policies
 from runtime.settings import Settings
-from scanners import prowler_catalogue, prowler_plan, steampipe
 from scanners.cloud_identity import check_identity
-from storage import accounts, cascades, checks, scan_state
+from scanners.prowler import prowler_catalogue, prowler_plan
+from scanners.steampipe import steampipe
+from storage import accounts, checks
+from storage.cascades import cascades
 from storage.database import Database
+from storage.scans import scan_state
 
 SHUFFLE_SEED = 20_26
 """Fixed, so that a scan's order is the same each time yet no service or region always goes first:

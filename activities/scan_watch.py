@@ -30,9 +30,9 @@ from contracts.scans import ScanEnd, ScanError
 from contracts.vocabulary import ScanKind, ScanStatus, TaskKind
 from runtime import search_attributes, task_queues
 from runtime.settings import Settings
-from storage import scan_state, scan_watch
 from storage.database import Database
-from storage.scan_watch import WatchedScan
+from storage.scans import scan_state, scan_watch
+from storage.scans.scan_watch import WatchedScan
 
 PAGE: Final = 500
 ASKED_AT_ONCE: Final = 16

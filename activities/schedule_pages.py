@@ -7,8 +7,8 @@ from typing import Final
 from uuid import UUID
 
 from contracts.schedules import StoredSchedule
-from storage import schedules
 from storage.database import Database
+from storage.schedules import schedules
 
 PAGE: Final = 500
 

@@ -35,9 +35,9 @@ from contracts.schedules import ExpiryTrigger, StoredSchedule
 from contracts.vocabulary import RunOutcome, RunTrigger, ScheduleStatus
 from runtime import search_attributes, task_queues
 from scheduling.times import next_times, occurrences
-from storage import job_runs, schedules, tracked_items
 from storage.database import Database
-from storage.tracked_items import Firing
+from storage.schedules import job_runs, schedules, tracked_items
+from storage.schedules.tracked_items import Firing
 
 MISSED_AT_ONCE: Final = 1_000
 """Missed times of one schedule that one cycle records; the next cycle goes on."""

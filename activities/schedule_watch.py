@@ -22,8 +22,9 @@ from contracts.runs import JobSummary, RunRequest
 from contracts.schedules import StoredSchedule
 from contracts.vocabulary import RunTrigger, ScheduleStatus
 from scheduling.times import next_times
-from storage import repairs, run_history, schedules
 from storage.database import Database
+from storage.schedules import run_history, schedules
+from storage.watchdog import repairs
 
 RECONCILER: Final = "schedule_reconciler"
 """Its name in the catalogue, which may not be imported from here. A test compares the names."""

@@ -24,7 +24,8 @@ from contracts.scans import (
     ShardTask,
 )
 from contracts.vocabulary import ErrorClass
-from scanners import prowler, steampipe
+from scanners.prowler import prowler
+from scanners.steampipe import steampipe
 from storage.merge import merge_shard, staging
 
 PROWLER: Final = "prowler"

@@ -6,8 +6,9 @@ from temporalio import activity
 
 from activities.progress import heartbeating
 from contracts.sla import DueDatesDone, DueDatesStep, SlaDone, SlaStep
-from storage import mute_rules, sla_checks
 from storage.database import Database
+from storage.findings import mute_rules
+from storage.vulnerabilities import sla_checks
 
 
 class SlaActivities:

@@ -13,9 +13,10 @@ from contracts.scans import Coverage, PhasePlan, Shard, ShardReport, ShardTask
 from contracts.vocabulary import ErrorClass
 from runtime import policies
 from runtime.settings import Settings
-from storage import accounts, scan_state
+from storage import accounts
 from storage.database import Database
 from storage.merge import staging
+from storage.scans import scan_state
 
 
 class StagedShards:

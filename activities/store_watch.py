@@ -17,9 +17,12 @@ from activities.sync_starts import start_sync
 from contracts.consistency import Fault, RepairKind
 from contracts.runs import JobSummary
 from contracts.vulnerabilities import NewSync
-from storage import count_drift, drift, imports, schedules, vulnerability_drift, vulnerability_sync
-from storage.count_drift import Checked
 from storage.database import Database
+from storage.scans import imports
+from storage.schedules import schedules
+from storage.vulnerabilities import vulnerability_sync
+from storage.watchdog import count_drift, drift, vulnerability_drift
+from storage.watchdog.count_drift import Checked
 
 ROWS_AT_ONCE: Final = 10_000
 """Rows that one transaction deletes or marks, so that nobody waits for it for long."""

@@ -12,10 +12,10 @@ from contracts.vocabulary import TargetKind
 from runtime.own_servers import own_servers
 from runtime.settings import Settings
 from runtime.temporal import connect_config
-from scanners.scope_judgement import Approval, Surroundings, approvals_of
-from scanners.target_resolution import Pinning, Resolver, look_around, system_resolver
-from storage import target_scopes, targets
+from scanners.targets.scope_judgement import Approval, Surroundings, approvals_of
+from scanners.targets.target_resolution import Pinning, Resolver, look_around, system_resolver
 from storage.database import Database
+from storage.targets import target_scopes, targets
 
 
 async def pin_target(

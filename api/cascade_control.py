@@ -13,8 +13,9 @@ from api.problems import Refusal
 from contracts.cascades import Cascade, CascadePreview, CascadePreviewRequest, NewCascade, Then
 from contracts.scans import NativeOptions
 from runtime.settings import Settings
-from scanners.native_tools import SUITABLE
-from storage import cascades, scans
+from scanners.native.native_tools import SUITABLE
+from storage.cascades import cascades
+from storage.scans import scans
 
 
 async def refuse_unknown(

@@ -11,11 +11,11 @@ from fastapi.responses import StreamingResponse
 from api import exports
 from contracts.findings import Finding, FindingFilter
 from contracts.vocabulary import ExportFormat
-from scanners import prowler_ocsf
+from scanners.prowler import prowler_ocsf
 from storage.checks import CheckKey, CheckTexts
 from storage.database import Database
-from storage.finding_export import export_page
-from storage.finding_pages import Place
+from storage.findings.finding_export import export_page
+from storage.findings.finding_pages import Place
 
 COLUMNS: Final[exports.Columns[Finding]] = {
     "id": lambda finding: finding.id,

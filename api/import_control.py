@@ -26,10 +26,12 @@ from contracts.errors import (
 from contracts.findings import CheckText
 from contracts.observations import ObservedFinding
 from contracts.scans import Scan, ScanError
-from scanners import hostile_text, prowler_ocsf
-from scanners.json_records import JsonRecords, Record
-from storage import accounts, imports, scans
+from scanners.processes import hostile_text
+from scanners.processes.json_records import JsonRecords, Record
+from scanners.prowler import prowler_ocsf
+from storage import accounts
 from storage.merge import staging
+from storage.scans import imports, scans
 
 STAGED_AT_ONCE: Final = 2_000
 NOTED_EVERY_BYTES: Final = 4_000_000

@@ -26,7 +26,8 @@ from contracts.scans import HybridOptions, NativeOptions, ScanOptions
 from contracts.schedules import CLOUD_SCAN, CloudScanTarget, JobTarget, Target
 from contracts.vocabulary import OverlapPolicy, Provider, Role, RunOutcome, RunTrigger
 from runtime import temporal
-from storage import accounts, job_runs, run_history, schedules
+from storage import accounts
+from storage.schedules import job_runs, run_history, schedules
 from workflows.catalogue import JOBS
 
 DECISION_SECONDS: Final = 3.0

@@ -13,8 +13,10 @@ from api.state import Services
 from api.wording import FieldMessage
 from contracts.scans import HybridOptions, NativeOptions, Scan, ScanTrigger
 from contracts.vocabulary import ScanKind
-from scanners.native_tools import TOOLS, unsuitable
-from storage import accounts, scan_policies, scans, target_scopes, targets
+from scanners.native.native_tools import TOOLS, unsuitable
+from storage import accounts
+from storage.scans import scan_policies, scans
+from storage.targets import target_scopes, targets
 
 
 async def start(

@@ -20,8 +20,9 @@ from contracts.errors import Conflict, EngineUnavailable
 from contracts.scans import NewScan, Scan, ScanEnd, ScanOptions, ScanTrigger
 from contracts.vocabulary import Provider, ScanKind, ScanStatus
 from runtime import task_queues, temporal
-from scanners.native_tools import CLUSTER_TOOLS
-from storage import accounts, imports, scan_state, scans, scope
+from scanners.native.native_tools import CLUSTER_TOOLS
+from storage import accounts
+from storage.scans import imports, scan_state, scans, scope
 
 NOT_STARTED: Final = (
     "Temporal could not be reached when this scan was queued. "

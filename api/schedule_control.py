@@ -32,7 +32,7 @@ from contracts.vocabulary import OverlapPolicy, ScheduleStatus
 from scheduling import validation, words
 from scheduling.clock_changes import zone_of
 from scheduling.times import occurrences
-from storage import job_runs, schedules, tracked_items
+from storage.schedules import job_runs, schedules, tracked_items
 
 BACKFILL_LIMIT: Final = 500
 COUNT_LIMIT: Final = 100_000

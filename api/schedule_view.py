@@ -13,7 +13,7 @@ from contracts.schedules import ExpiryTrigger, Schedule, ScheduleDefinition, Sto
 from contracts.vocabulary import ScheduleStatus
 from scheduling.times import next_times, occurrences
 from scheduling.words import in_words
-from storage import job_runs, run_history
+from storage.schedules import job_runs, run_history
 
 NEXT_RUNS: Final = 5
 LATE: Final = timedelta(seconds=15)

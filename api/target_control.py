@@ -15,17 +15,17 @@ from contracts.errors import Conflict, TargetInvalid, TargetUnreachable
 from contracts.targets import Scope, ScopeRef, Target, TargetCheck
 from contracts.vocabulary import TargetKind, TargetRule
 from runtime.settings import Settings
-from scanners.scope_judgement import (
+from scanners.targets.scope_judgement import (
     Approval,
     Surroundings,
     approvals_of,
     judge_value,
     relying_on,
 )
-from scanners.target_resolution import no_lookups
-from scanners.target_values import TargetValue, parse_target
-from storage import target_scopes, targets
+from scanners.targets.target_resolution import no_lookups
+from scanners.targets.target_values import TargetValue, parse_target
 from storage.database import Database
+from storage.targets import target_scopes, targets
 
 NAMED: Final = 10
 """Targets that a refusal names; it counts the others."""

@@ -21,10 +21,11 @@ from contracts.findings import CheckText
 from contracts.observations import CoveredCheck, ObservedFinding
 from contracts.scans import Coverage, FindingCounts, NewScan, ScanEnd, ScanTrigger
 from contracts.vocabulary import FindingStatus, Provider, Severity, TaskKind
-from storage import accounts, scan_state, scans
+from storage import accounts
 from storage.checks import upsert_checks
 from storage.database import Database
 from storage.merge import merge_shard, staging
+from storage.scans import scan_state, scans
 
 ACCOUNTS, CHECKS, SERVICES, REGIONS = 20, 660, 66, 17
 SCANS = 10  # of each account, each of a tenth of the services, over DAYS

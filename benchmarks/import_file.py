@@ -29,10 +29,11 @@ from contracts.keys import NewKey
 from contracts.scans import FindingCounts
 from contracts.vocabulary import Provider, Role
 from runtime.embedded.postgres import database_url, running_postgres
-from storage import accounts, imports, keys, scan_state
+from storage import accounts, keys
 from storage.bootstrap import migrate
 from storage.database import Database
 from storage.merge import merge_shard
+from storage.scans import imports, scan_state
 from tests.support.ports import free_ports
 
 ACCOUNT = "123456789012"

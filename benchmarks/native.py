@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from benchmarks.process_tree import Sampling
 from contracts.native import Endpoint, PolicyLimits, ScanPolicy
-from scanners import nmap
+from scanners.native import nmap
 from tests.support.system import System, running_system
 
 NETWORK = "127.77.0.0/24"

@@ -29,9 +29,9 @@ from contracts.accounts import EnvironmentCredentials
 from contracts.vocabulary import Provider
 from demo import cloud as demo
 from runtime.settings import Settings, get_settings
-from scanners import prowler
-from scanners.prowler_catalogue import load_catalogue
-from scanners.prowler_plan import ProwlerShard, plan_shards
+from scanners.prowler import prowler
+from scanners.prowler.prowler_catalogue import load_catalogue
+from scanners.prowler.prowler_plan import ProwlerShard, plan_shards
 
 # The light environment lacks the packages of other clouds, which the command line imports whatever
 # it scans. They are stood in for here, so that the AWS part runs as it is.

@@ -26,9 +26,9 @@ from runtime.embedded.children import ChildSpec, running
 from runtime.embedded.postgres import running_postgres
 from runtime.embedded.temporal import running_temporal
 from runtime.settings import Settings
-from storage import schedules
 from storage.bootstrap import bootstrap
 from storage.database import Database
+from storage.schedules import schedules
 
 ROOT = Path(__file__).parent.parent
 AT_ONCE = 16

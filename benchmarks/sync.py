@@ -33,7 +33,7 @@ from benchmarks.process_tree import most_memory
 from contracts.vulnerabilities import AccountSync, SyncCounts, SyncPlanning
 from runtime.embedded.postgres import running_postgres
 from storage.database import Database
-from storage.vulnerability_sync import accounts_to_sync, ask_for_sync, sync_account
+from storage.vulnerabilities.vulnerability_sync import accounts_to_sync, ask_for_sync, sync_account
 
 WRITTEN = """
 SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables

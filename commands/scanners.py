@@ -43,10 +43,10 @@ def install(
     """Install a scanner into an environment of its own; does nothing when it is there."""
     from contracts.errors import CloudsweepError
     from runtime.settings import get_settings
-    from scanners.prowler_environment import environment_of
-    from scanners.prowler_install import set_up
-    from scanners.python_tools import RECIPES, install_tool
-    from scanners.python_tools import environment_of as environment_of_tool
+    from scanners.processes.python_tools import RECIPES, install_tool
+    from scanners.processes.python_tools import environment_of as environment_of_tool
+    from scanners.prowler.prowler_environment import environment_of
+    from scanners.prowler.prowler_install import set_up
 
     if name != "prowler" and name not in RECIPES:
         raise Failure(

@@ -14,9 +14,9 @@ from uuid import UUID
 from contracts.assets import CloudClaim
 from contracts.errors import TargetInvalid
 from contracts.vocabulary import Provider
-from scanners import hostile_text
-from scanners.address_policy import private_of, refuse_forbidden
-from scanners.host_values import LONGEST_NAME, Unreadable, network_of, parse_host
+from scanners.processes import hostile_text
+from scanners.targets.address_policy import private_of, refuse_forbidden
+from scanners.targets.host_values import LONGEST_NAME, Unreadable, network_of, parse_host
 
 _LONGEST: Final = LONGEST_NAME + len("https://") + len(":65535/")
 
@@ -58,7 +58,7 @@ PLACES: Final[dict[tuple[Provider, str], tuple[Place, ...]]] = {
     (Provider.AZURE, "container_registry"): (Place("login_server"),),
     (Provider.GCP, "compute_address"): (Place("address", only_if=("address_type", "external")),),
 }
-"""By provider and resource type, as `scanners.steampipe_tables` reads them."""
+"""By provider and resource type, as `scanners.steampipe.steampipe_tables` reads them."""
 
 
 def claims_of(

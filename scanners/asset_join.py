@@ -22,9 +22,9 @@ from contracts.assets import (
     Standing,
     TargetClaim,
 )
-from scanners.address_policy import within
 from scanners.asset_claims import is_private
-from scanners.host_values import Network, network_of
+from scanners.targets.address_policy import within
+from scanners.targets.host_values import Network, network_of
 
 
 @dataclass

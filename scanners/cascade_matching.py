@@ -16,8 +16,8 @@ from contracts.cascades import MadeTarget, Then, WhenFinding, WhenResource
 from contracts.errors import TargetInvalid
 from contracts.native import lists_port
 from contracts.vocabulary import Severity, TargetKind
-from scanners.host_values import Host, Unreadable, parse_host
-from scanners.target_values import DEFAULT_PORTS, TargetValue, parse_target
+from scanners.targets.host_values import Host, Unreadable, parse_host
+from scanners.targets.target_values import DEFAULT_PORTS, TargetValue, parse_target
 
 _AT_PORT: Final = re.compile(r"[^/]+(?:/[0-9A-Fa-f.:]+)?/tcp/(?P<port>[0-9]{1,5})(?:/.*)?", re.S)
 """How a port scanner tells its findings apart: `shop.example/192.0.2.7/tcp/8443/ssl-cert`."""

@@ -12,10 +12,11 @@ from contracts.errors import CredentialsRejected, ScannerCrashed
 from contracts.vocabulary import Provider
 from runtime.redaction import redact
 from runtime.settings import Settings
-from scanners import kubernetes, prowler
 from scanners.credentials import runner_environment
-from scanners.process import private_directory, running
-from scanners.prowler_errors import explain
+from scanners.kubernetes import kubernetes
+from scanners.processes.process import private_directory, running
+from scanners.prowler import prowler
+from scanners.prowler.prowler_errors import explain
 
 _PROBE: Final = Path(__file__).parent / "aws_identity.py"
 _FIRST_REGION: Final = "us-east-1"

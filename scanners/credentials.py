@@ -23,7 +23,7 @@ from contracts.accounts import (
 )
 from contracts.errors import CredentialsRejected
 from contracts.vocabulary import Provider
-from scanners.kubeconfig import files_of, read_access
+from scanners.kubernetes.kubeconfig import files_of, read_access
 from scanners.secret_files import read_secret
 
 

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 from contracts.errors import CloudsweepError
 from contracts.native import ScannerInfo, ScannerState, ScanPolicy
 from runtime.settings import Settings
-from scanners import python_tools
-from scanners.process import private_directory
-from scanners.prowler_environment import PROWLER_VERSION
-from scanners.sandbox import Spoken, caged
+from scanners.processes import python_tools
+from scanners.processes.process import private_directory
+from scanners.processes.sandbox import Spoken, caged
+from scanners.prowler.prowler_environment import PROWLER_VERSION
 
 FRESH_SECONDS: Final = 60.0
 """How long an answer is repeated before the programs are asked again."""

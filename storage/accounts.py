@@ -24,8 +24,8 @@ from contracts.base import Page
 from contracts.errors import Conflict, NotFound
 from contracts.vocabulary import CLOUDS, Provider, ScanStatus
 from storage import cursors
-from storage.finding_counts import fold_counts
-from storage.retention_holds import refuse_held_account
+from storage.findings.finding_counts import fold_counts
+from storage.retention.retention_holds import refuse_held_account
 from storage.tables import AccountRow, ScanRow
 
 NATIVE_NAME: Final = "native scans"

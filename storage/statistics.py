@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.vocabulary import FindingState, FindingStatus
-from storage.finding_tables import FindingTotalRow
+from storage.findings.finding_tables import FindingTotalRow
 from storage.tables import ScanRow
 
 

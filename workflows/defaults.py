@@ -18,8 +18,8 @@ from contracts.jobs import Job
 from contracts.runs import RunRequest
 from contracts.schedules import JobTarget, NewSchedule, StoredSchedule
 from contracts.vocabulary import RunTrigger
-from storage import schedules
 from storage.database import Database
+from storage.schedules import schedules
 from workflows.catalogue import JOBS, RECONCILER
 
 LOOK_SECONDS: Final = 30.0

@@ -14,7 +14,7 @@ from api.routes import BASE
 from api.state import Session
 from contracts.assets import Asset, AssetSummary
 from contracts.base import Page
-from storage import assets
+from storage.inventory import assets
 
 router = APIRouter(prefix=f"{BASE}/assets", tags=["assets"])
 

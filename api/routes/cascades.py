@@ -21,7 +21,7 @@ from contracts.cascades import (
     CascadePreviewRequest,
     NewCascade,
 )
-from storage import cascades
+from storage.cascades import cascades
 
 router = APIRouter(prefix=f"{BASE}/cascades", tags=["cascades"])
 

@@ -16,7 +16,7 @@ from api.routes import BASE
 from api.state import Now, Session, Shared
 from contracts.base import Page
 from contracts.findings import Finding, FindingDetail, FindingSummary
-from storage import findings
+from storage.findings import findings
 
 router = APIRouter(prefix=f"{BASE}/findings", tags=["findings"])
 

@@ -19,7 +19,8 @@ from contracts.errors import TransientError
 from contracts.keys import Caller
 from contracts.vocabulary import RunOutcome
 from runtime import task_queues
-from storage import repairs, run_history, schedules
+from storage.schedules import run_history, schedules
+from storage.watchdog import repairs
 from workflows.catalogue import WATCHDOG
 
 router = APIRouter(tags=["health"])

@@ -18,7 +18,8 @@ from api.state import Now, Shared
 from contracts.base import Page
 from contracts.jobs import Job, JobInfo
 from contracts.runs import NewRun, Run
-from storage import cursors, run_history
+from storage import cursors
+from storage.schedules import run_history
 from workflows.catalogue import JOBS
 
 router = APIRouter(prefix=f"{BASE}/jobs", tags=["jobs"])

@@ -18,7 +18,8 @@ from contracts.base import Page
 from contracts.decisions import MuteCriteria, MutePreview, MuteRule, NewMuteRule
 from contracts.errors import EngineUnavailable
 from contracts.vulnerabilities import NewSync
-from storage import keys, mute_rules
+from storage import keys
+from storage.findings import mute_rules
 
 router = APIRouter(prefix=f"{BASE}/mute-rules", tags=["mute rules"])
 

@@ -14,7 +14,7 @@ from api.routes import BASE
 from api.state import Session
 from contracts.base import Page
 from contracts.resources import Resource
-from storage import resources
+from storage.inventory import resources
 
 router = APIRouter(prefix=f"{BASE}/resources", tags=["resources"])
 

@@ -23,7 +23,8 @@ from contracts.retention import (
     RetentionPreview,
 )
 from contracts.vocabulary import RetentionKind
-from storage import keys, retention, retention_holds, retention_policies
+from storage import keys
+from storage.retention import retention, retention_holds, retention_policies
 
 router = APIRouter(prefix=f"{BASE}/retention", tags=["retention"])
 

@@ -15,7 +15,7 @@ from api.routes import BASE
 from api.state import Now, Shared
 from contracts.base import Page
 from contracts.runs import Run
-from storage import run_history
+from storage.schedules import run_history
 
 router = APIRouter(prefix=f"{BASE}/runs", tags=["runs"])
 

@@ -18,7 +18,7 @@ from api.routes import BASE
 from api.state import Services, Shared
 from contracts.errors import DatabaseUnavailable, NotFound
 from contracts.scans import Scan
-from storage import scans
+from storage.scans import scans
 
 router = APIRouter(prefix=f"{BASE}/scans", tags=["scans"])
 

@@ -14,7 +14,8 @@ from api.routes import BASE
 from api.state import Now, Session
 from contracts.base import Page
 from contracts.native import PolicyLimits, PolicyName, ShownScanPolicy
-from storage import keys, scan_policies
+from storage import keys
+from storage.scans import scan_policies
 
 router = APIRouter(prefix=f"{BASE}/scan-policies", tags=["scan policies"])
 

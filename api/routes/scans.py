@@ -16,7 +16,7 @@ from api.routes import BASE
 from api.state import Now, Services, Session, Shared
 from contracts.base import Page
 from contracts.scans import HybridOptions, NativeOptions, NewScan, Scan, ScanTask
-from storage import scans
+from storage.scans import scans
 
 router = APIRouter(prefix=f"{BASE}/scans", tags=["scans"])
 

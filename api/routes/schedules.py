@@ -25,7 +25,7 @@ from contracts.schedules import (
     SchedulePreview,
     ScheduleTriggerNow,
 )
-from storage import run_history, schedules
+from storage.schedules import run_history, schedules
 
 router = APIRouter(prefix=f"{BASE}/schedules", tags=["schedules"])
 

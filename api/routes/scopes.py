@@ -16,8 +16,9 @@ from api.state import Now, Session, Shared
 from api.target_control import refuse_while_relied_on
 from contracts.base import Page
 from contracts.targets import NewScope, Scope, ScopeChange
-from scanners.scope_judgement import read_entries
-from storage import keys, target_scopes
+from scanners.targets.scope_judgement import read_entries
+from storage import keys
+from storage.targets import target_scopes
 
 router = APIRouter(prefix=f"{BASE}/scopes", tags=["scopes"])
 

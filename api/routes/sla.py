@@ -16,7 +16,8 @@ from api.state import Now, Session, Shared
 from contracts.base import Page
 from contracts.errors import EngineUnavailable
 from contracts.sla import Notice, SlaPolicy
-from storage import keys, sla, sla_checks
+from storage import keys
+from storage.vulnerabilities import sla, sla_checks
 
 router = APIRouter(prefix=BASE, tags=["sla"])
 

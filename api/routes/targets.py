@@ -17,8 +17,8 @@ from api.target_control import check_target as checked
 from api.target_control import judge_of
 from contracts.base import Page
 from contracts.targets import NewTarget, Target, TargetChange, TargetCheck
-from scanners.target_values import parse_target
-from storage import targets
+from scanners.targets.target_values import parse_target
+from storage.targets import targets
 
 router = APIRouter(prefix=f"{BASE}/targets", tags=["targets"])
 

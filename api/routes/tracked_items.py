@@ -16,7 +16,7 @@ from api.routes import BASE
 from api.state import Now, Session
 from contracts.base import Page
 from contracts.tracked_items import NewTrackedItem, TrackedItem, TrackedItemChange
-from storage import tracked_items
+from storage.schedules import tracked_items
 
 FIRST_YEAR: Final = 1990
 LAST_YEAR: Final = 9990

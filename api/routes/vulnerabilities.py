@@ -23,7 +23,8 @@ from contracts.vulnerabilities import (
     VulnerabilityDetail,
     VulnerabilitySummary,
 )
-from storage import decisions, keys, vulnerabilities
+from storage import keys
+from storage.vulnerabilities import decisions, vulnerabilities
 
 router = APIRouter(prefix=f"{BASE}/vulnerabilities", tags=["vulnerabilities"])
 

@@ -16,7 +16,7 @@ from contracts.vocabulary import TaskKind, TaskStatus
 from storage.merge.findings import merge_findings, touch_places
 from storage.merge.resources import merge_resources
 from storage.merge.staging import clear_staging
-from storage.retention_locks import lock_merge
+from storage.retention.retention_locks import lock_merge
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
 
 _STAGED: Final = text("""

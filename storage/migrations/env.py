@@ -9,18 +9,16 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from storage import (
-    asset_tables,
-    cascade_tables,
-    finding_tables,
-    import_tables,
-    retention_tables,
-    schedule_tables,
-    staging_tables,
-    watchdog_tables,
-)
+from storage.cascades import cascade_tables
 from storage.database import open_engine
+from storage.findings import finding_tables
+from storage.inventory import asset_tables
+from storage.merge import staging_tables
+from storage.retention import retention_tables
+from storage.scans import import_tables
+from storage.schedules import schedule_tables
 from storage.tables import Base
+from storage.watchdog import watchdog_tables
 
 METADATA = Base.metadata
 assert {  # noqa: S101

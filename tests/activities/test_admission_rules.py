@@ -10,7 +10,7 @@ import pytest
 from activities.admission_rules import Action, judge_overlap
 from contracts.runs import RunInTheWay
 from contracts.vocabulary import OverlapPolicy, RunOutcome
-from storage.job_runs import Holder
+from storage.schedules.job_runs import Holder
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 

@@ -44,11 +44,13 @@ from contracts.vocabulary import (
     TaskKind,
 )
 from runtime.settings import Settings
-from storage import cascades, scan_state, scans, target_scopes, targets
 from storage.accounts import native_account
+from storage.cascades import cascades
 from storage.database import Database
 from storage.merge import merge_shard, staging
+from storage.scans import scan_state, scans
 from storage.tables import AccountRow
+from storage.targets import target_scopes, targets
 from tests.storage.lab import make_lab
 from tests.support.namespaces import new_namespace
 

@@ -12,8 +12,9 @@ from contracts.scans import NativeOptions, ScanRequest, ScanTrigger
 from contracts.targets import NewScope, NewTarget, ScopeEntry
 from contracts.vocabulary import ScopeKind, TargetKind
 from runtime.settings import Settings
-from scanners.native_tools import SUITABLE, unsuitable
-from storage import scans, target_scopes, targets
+from scanners.native.native_tools import SUITABLE, unsuitable
+from storage.scans import scans
+from storage.targets import target_scopes, targets
 from tests.storage.lab import Lab
 
 

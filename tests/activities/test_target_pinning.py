@@ -13,9 +13,9 @@ from contracts.errors import NotFound, TargetInvalid
 from contracts.targets import NewScope, NewTarget, ScopeChange, ScopeEntry
 from contracts.vocabulary import ScopeKind, TargetKind, TargetRule
 from runtime.settings import Settings
-from storage import target_scopes, targets
 from storage.database import Database
 from storage.keys import create_team
+from storage.targets import target_scopes, targets
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -32,8 +32,8 @@ from contracts.vocabulary import TaskKind
 from runtime import policies, task_queues
 from runtime.settings import Settings
 from runtime.workflow_sandbox import ContextFreeRunner
-from storage import scan_state
 from storage.database import Database
+from storage.scans import scan_state
 from worker import PASSED_THROUGH, registrations
 
 HEARTBEAT_SECONDS = 0.05

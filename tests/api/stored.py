@@ -11,10 +11,11 @@ from contracts.findings import CheckText
 from contracts.observations import CoveredCheck, ObservedFinding, ObservedResource
 from contracts.scans import Coverage, NewScan, ScanEnd, ScanTrigger
 from contracts.vocabulary import FindingStatus, Provider, Severity, TaskKind
-from storage import accounts, scan_state, scans
+from storage import accounts
 from storage.checks import upsert_checks
 from storage.database import Database
 from storage.merge import merge_shard, staging
+from storage.scans import scan_state, scans
 
 TITLES = {
     "s3_bucket_public_access": ("S3 buckets are not public", "s3", Severity.CRITICAL),

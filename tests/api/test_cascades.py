@@ -11,7 +11,7 @@ import pytest
 from api import examples
 from contracts.observations import ObservedResource
 from runtime.settings import Settings
-from scanners.python_tools import where_is
+from scanners.processes.python_tools import where_is
 from storage.database import Database
 from tests.api.conftest import Team
 from tests.api.scheduled import NOBODY, errors_of, until

@@ -10,8 +10,9 @@ from sqlalchemy import text
 
 from contracts.consistency import Fault, RepairKind
 from contracts.vocabulary import Role
-from storage import repairs, schedules
 from storage.database import Database
+from storage.schedules import schedules
+from storage.watchdog import repairs
 from tests.api.conftest import Caller, Team
 
 NOW = datetime.now(UTC)

@@ -16,8 +16,8 @@ from sqlalchemy import text
 from temporalio.client import Client
 
 from contracts.vocabulary import FindingStatus, Role
-from storage import imports
 from storage.database import Database
+from storage.scans import imports
 from tests.api.conftest import Caller, Team
 from tests.api.scripted import Script
 from tests.api.stored import make_account, observed, store_scan

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from runtime.settings import Settings
-from scanners.python_tools import where_is
+from scanners.processes.python_tools import where_is
 from tests.api.scheduled import errors_of, until
 from tests.api.scripted import Script
 from tests.support.endpoints import ADDRESS, serving

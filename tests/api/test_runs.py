@@ -13,9 +13,9 @@ from temporalio.client import Client
 from api import job_control, scan_control
 from contracts.keys import NewKey
 from contracts.vocabulary import Role
-from storage import schedules
 from storage.database import Database
 from storage.keys import create_key
+from storage.schedules import schedules
 from tests.api.conftest import Caller, Team
 from tests.api.scheduled import NIGHTLY, add_account, add_schedule, errors_of, scan_of, until
 from tests.api.scripted import Script

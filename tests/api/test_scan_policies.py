@@ -16,9 +16,9 @@ from contracts.native import POLICIES, Endpoint, NativeTool, PolicyLimits, ScanP
 from contracts.scans import NativeOptions, ScanRequest, ScanTrigger
 from contracts.vocabulary import Role, TaskKind
 from runtime.settings import Settings
-from scanners.native_adapters import ADAPTERS
-from storage import scan_state, scans
+from scanners.native.native_adapters import ADAPTERS
 from storage.database import Database
+from storage.scans import scan_state, scans
 from tests.api.conftest import Caller, Team
 from tests.api.scheduled import errors_of
 from tests.support.endpoints import ADDRESS

@@ -20,9 +20,9 @@ from contracts.findings import CheckText
 from contracts.scans import ScanEnd
 from contracts.vocabulary import Provider, Role, ScanKind, ScanStatus, Severity
 from runtime import search_attributes
-from storage import scan_state
 from storage.checks import upsert_checks
 from storage.database import Database
+from storage.scans import scan_state
 from tests.api.conftest import Caller, Team
 from tests.api.scripted import Script
 from workflows.account_check import AccountCheck

@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from contracts.keys import NewKey
 from contracts.schedules import JobTarget, NewSchedule
 from contracts.vocabulary import Role
-from storage import schedules
 from storage.database import Database
 from storage.keys import create_key
+from storage.schedules import schedules
 from tests.api.conftest import Caller, Team
 from tests.api.scheduled import (
     NIGHTLY,

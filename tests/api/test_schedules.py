@@ -17,8 +17,8 @@ from api import scan_control, schedule_engine, schedule_view
 from contracts.runs import RunAsked, run_id_at
 from contracts.vocabulary import OverlapPolicy, Role, RunOutcome
 from runtime.settings import Settings
-from storage import job_runs, schedules
 from storage.database import Database
+from storage.schedules import job_runs, schedules
 from tests.api.conftest import Team
 from tests.api.scheduled import (
     NIGHTLY,

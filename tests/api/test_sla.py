@@ -9,7 +9,7 @@ import pytest
 
 from contracts.vocabulary import Role
 from storage.database import Database
-from storage.sla_checks import check_step
+from storage.vulnerabilities.sla_checks import check_step
 from tests.api.conftest import Caller, Team
 from tests.api.stored import make_account, observed, store_scan
 from tests.api.test_vulnerabilities import sync

@@ -18,7 +18,7 @@ from temporalio.client import Client
 
 from runtime import policies
 from runtime.settings import Settings
-from scanners import process as process_module
+from scanners.processes import process as process_module
 from tests.api.scheduled import until
 from tests.api.scripted import Script
 from tests.support import unruly_tool

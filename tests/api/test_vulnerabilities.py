@@ -10,9 +10,9 @@ import pytest
 
 from contracts.vocabulary import FindingStatus, Role
 from contracts.vulnerabilities import AccountSync
-from storage import vulnerability_search
 from storage.database import Database
-from storage.vulnerability_sync import sync_account
+from storage.vulnerabilities import vulnerability_search
+from storage.vulnerabilities.vulnerability_sync import sync_account
 from tests.api.conftest import Caller, Team
 from tests.api.scripted import Script
 from tests.api.stored import make_account, observed, store_scan

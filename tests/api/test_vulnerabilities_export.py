@@ -18,8 +18,8 @@ from api import exports, vulnerability_export
 from contracts.errors import DatabaseUnavailable
 from contracts.vocabulary import ExportFormat, FindingStatus, Role
 from contracts.vulnerabilities import Vulnerability, VulnerabilityFilter
-from storage import vulnerability_export as evidence
 from storage.database import Database
+from storage.vulnerabilities import vulnerability_export as evidence
 from tests.api.conftest import Caller, Team
 from tests.api.stored import make_account, observed, store_scan
 from tests.api.test_vulnerabilities import sync

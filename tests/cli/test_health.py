@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contracts.consistency import RepairKind
-from storage import repairs
 from storage.database import Database
+from storage.watchdog import repairs
 from tests.api.conftest import Team
 from tests.api.scripted import Script
 from tests.api.test_consistency import repaired

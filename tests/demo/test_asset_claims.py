@@ -9,8 +9,8 @@ import asyncpg
 
 from contracts.vocabulary import Provider
 from scanners.asset_claims import PLACES, claims_of
-from scanners.steampipe_rows import observe
-from scanners.steampipe_tables import CATALOGUE
+from scanners.steampipe.steampipe_rows import observe
+from scanners.steampipe.steampipe_tables import CATALOGUE
 from tests.demo.conftest import Demo
 
 

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from contracts.vocabulary import Provider
 from demo import changes
 from demo import cloud as facts
-from scanners.steampipe import TableRead, find_connection, read_tables, table_groups
+from scanners.steampipe.steampipe import TableRead, find_connection, read_tables, table_groups
 from tests.demo.conftest import Demo
 from tests.support.cloud import RunningCloud, demo_cloud
 from tests.support.steampipe import SteampipeServer, running_steampipe

@@ -9,8 +9,8 @@ import yaml
 
 from contracts.accounts import FileCredentials
 from runtime import policies
-from scanners import kubernetes
-from scanners.kubernetes_api import PAGE
+from scanners.kubernetes import kubernetes
+from scanners.kubernetes.kubernetes_api import PAGE
 
 PAGE_TEXT = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE_TEXT, re.S)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from contracts.vocabulary import TargetKind
-from scanners.native_tools import SUITABLE
+from scanners.native.native_tools import SUITABLE
 
 DOC = Path(__file__).parents[2] / "docs" / "native-scans.md"
 

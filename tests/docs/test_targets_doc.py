@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from contracts.vocabulary import TargetRule
-from scanners.address_policy import FORBIDDEN, PRIVATE
+from scanners.targets.address_policy import FORBIDDEN, PRIVATE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "targets.md").read_text()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contracts.sla import SlaDays
 from contracts.vocabulary import FindingState, Severity, VulnerabilityStatus
-from storage.decisions import FROM
+from storage.vulnerabilities.decisions import FROM
 
 PAGE = (Path(__file__).parents[2] / "docs" / "vulnerabilities.md").read_text()
 

@@ -21,8 +21,8 @@ from contracts.findings import FindingFilter
 from contracts.observations import ObservedFinding
 from contracts.scans import FindingCounts
 from contracts.vocabulary import Severity
-from storage import findings
 from storage.database import Database
+from storage.findings import findings
 from storage.merge import merge_shard, staging
 from tests.storage.lab import FAIL, NOT_ASSESSED, PASS, Lab, make_lab, observed, places
 

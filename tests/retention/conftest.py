@@ -17,8 +17,8 @@ from temporalio.testing import ActivityEnvironment
 from activities.retention import RetentionActivities
 from contracts.retention import Hold, NewHold, RetentionStep
 from contracts.vocabulary import RetentionKind
-from storage import retention, retention_holds, retention_policies
 from storage.database import Database
+from storage.retention import retention, retention_holds, retention_policies
 from tests.storage.lab import Lab, make_lab
 
 

@@ -14,8 +14,8 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.retention import RetentionActivities
 from contracts.retention import RetentionStep
-from storage import retention, retention_policies
 from storage.database import Database
+from storage.retention import retention, retention_policies
 
 PLACES = {
     "file without its name": (Path, "rename"),

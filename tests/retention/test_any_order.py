@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from contracts.errors import Conflict
-from storage import findings, vulnerability_drift
-from storage.count_drift import counts_lack, totals_lack
+from storage.findings import findings
+from storage.watchdog import vulnerability_drift
+from storage.watchdog.count_drift import counts_lack, totals_lack
 from tests.retention.conftest import Keeper
 from tests.storage.lab import FAIL, PASS, observed, places
 from tests.storage.vulnerability_lab import (

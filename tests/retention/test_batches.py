@@ -13,8 +13,9 @@ from sqlalchemy import text
 
 from contracts.errors import Conflict, DatabaseUnavailable
 from contracts.vocabulary import RunOutcome
-from storage import accounts, archive
-from storage.retention_locks import lock_merge
+from storage import accounts
+from storage.retention import archive
+from storage.retention.retention_locks import lock_merge
 from tests.retention.conftest import Keeper
 from tests.retention.test_scans_and_runs import a_run, thing
 from tests.storage.lab import PASS, make_lab, observed, places

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.vocabulary import Severity
-from storage.count_drift import counts_lack, totals_lack
+from storage.watchdog.count_drift import counts_lack, totals_lack
 from tests.retention.conftest import Keeper
 from tests.storage.lab import PASS, observed, places
 from tests.storage.vulnerability_lab import (

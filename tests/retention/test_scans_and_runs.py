@@ -12,7 +12,8 @@ from contracts.findings import Finding, FindingFilter
 from contracts.observations import ObservedResource
 from contracts.schedules import IntervalTrigger, JobTarget, NewSchedule
 from contracts.vocabulary import RunOutcome
-from storage import findings, schedules
+from storage.findings import findings
+from storage.schedules import schedules
 from tests.retention.conftest import Keeper
 from tests.storage.lab import observed, places
 from tests.storage.vulnerability_lab import add_rule, states, sync

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from storage.retention import cutoff
+from storage.retention.retention import cutoff
 from tests.retention.conftest import Keeper, utc
 from tests.storage.lab import observed, places
 

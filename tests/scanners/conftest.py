@@ -9,9 +9,9 @@ import pytest
 from contracts.vocabulary import Provider
 from demo import cloud as demo
 from runtime.settings import Settings
-from scanners.prowler_catalogue import Catalogue, load_catalogue
-from scanners.prowler_environment import environment_of
-from scanners.prowler_install import install_prowler
+from scanners.prowler.prowler_catalogue import Catalogue, load_catalogue
+from scanners.prowler.prowler_environment import environment_of
+from scanners.prowler.prowler_install import install_prowler
 from tests.support.cloud import RunningCloud, demo_cloud
 from tests.support.endpoints import Endpoints, serving
 

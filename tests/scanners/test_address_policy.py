@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from contracts.errors import TargetInvalid
 from contracts.targets import Scope, ScopeEntry
 from contracts.vocabulary import ScopeKind, TargetKind, TargetRule
-from scanners.address_policy import FORBIDDEN, OwnAddress, refuse_forbidden
-from scanners.scope_judgement import (
+from scanners.targets.address_policy import FORBIDDEN, OwnAddress, refuse_forbidden
+from scanners.targets.scope_judgement import (
     Surroundings,
     approvals_of,
     judge_value,
     read_entries,
     relying_on,
 )
-from scanners.target_values import parse_target
+from scanners.targets.target_values import parse_target
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 TEAM = UUID(int=1)

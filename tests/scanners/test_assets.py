@@ -21,7 +21,7 @@ from contracts.assets import (
 from contracts.vocabulary import Provider
 from scanners.asset_claims import PLACES, claims_of
 from scanners.asset_join import join, was_looked_at
-from scanners.steampipe_tables import CATALOGUE
+from scanners.steampipe.steampipe_tables import CATALOGUE
 
 ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
 PUBLIC = "198.51.100.7"

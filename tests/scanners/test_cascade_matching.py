@@ -12,8 +12,8 @@ from contracts.errors import TargetInvalid
 from contracts.native import NativeTool
 from contracts.vocabulary import Severity
 from scanners import cascade_matching as matching
-from scanners.native_tools import SUITABLE
-from storage.cascade_news import NewFinding, NewResource
+from scanners.native.native_tools import SUITABLE
+from storage.cascades.cascade_news import NewFinding, NewResource
 
 HOST_PORT = Then(tools=["testssl"])
 URL = Then(tools=["zap"], target=MadeTarget.URL)

@@ -13,9 +13,9 @@ import pytest
 from contracts.errors import ReportMalformed, ScopeInvalid
 from contracts.native import NORMAL, AssetOutcome, SourceTree
 from contracts.vocabulary import Severity
-from scanners import checkov
-from scanners.process import private_directory, processes_of, running
-from scanners.python_tools import install_tool
+from scanners.native import checkov
+from scanners.processes.process import private_directory, processes_of, running
+from scanners.processes.python_tools import install_tool
 from tests.support.native import SHORT, Outcome, run, sort
 from tests.support.waiting import until
 

@@ -25,7 +25,7 @@ from contracts.vocabulary import Provider
 from demo import cloud as demo
 from runtime.settings import Settings
 from scanners.cloud_identity import check_identity
-from scanners.prowler_errors import explain
+from scanners.prowler.prowler_errors import explain
 from tests.support.cloud import RunningCloud
 from tests.support.fault_proxy import FaultProxy
 from tests.support.prowler_scan import credentials_file, scanner_processes

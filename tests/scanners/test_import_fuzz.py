@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from contracts.errors import ReportMalformed
 from contracts.vocabulary import FindingStatus, Provider, Severity
-from scanners import prowler_ocsf
-from scanners.json_records import JsonRecords
+from scanners.processes.json_records import JsonRecords
+from scanners.prowler import prowler_ocsf
 from tests.support.mutations import HOSTILE, mutated
 
 RECORD: Final[dict[str, Any]] = {

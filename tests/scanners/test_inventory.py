@@ -10,9 +10,11 @@ import pytest
 
 from contracts.native import NativeTool, ScannerState
 from runtime.settings import Settings
-from scanners import inventory, native_plan, python_tools, sandbox
+from scanners import inventory
 from scanners.inventory import PROGRAMS, Inventory
-from scanners.python_tools import RECIPES, install_tool
+from scanners.native import native_plan
+from scanners.processes import python_tools, sandbox
+from scanners.processes.python_tools import RECIPES, install_tool
 from tests.support.native import needs
 
 DOCS = Path(__file__).parents[2] / "docs" / "scanners.md"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import ReportMalformed
-from scanners import json_records
-from scanners.json_records import JsonRecords, Record
+from scanners.processes import json_records
+from scanners.processes.json_records import JsonRecords, Record
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),

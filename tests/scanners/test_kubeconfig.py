@@ -13,9 +13,9 @@ import yaml
 from contracts.accounts import EnvironmentCredentials, FileCredentials, KubeContextCredentials
 from contracts.errors import CredentialsRejected
 from contracts.vocabulary import Provider
-from scanners import kubeconfig
 from scanners.credentials import runner_environment
-from scanners.kubeconfig import ClusterAccess, read_access, with_files
+from scanners.kubernetes import kubeconfig
+from scanners.kubernetes.kubeconfig import ClusterAccess, read_access, with_files
 from tests.support.fake_kubernetes import write_kubeconfig
 
 SERVER = {"server": "https://cluster.example.com:6443"}

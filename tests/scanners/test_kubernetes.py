@@ -16,9 +16,10 @@ from contracts.accounts import FileCredentials
 from contracts.errors import CredentialsRejected, TargetUnreachable
 from contracts.observations import ObservedResource
 from contracts.vocabulary import ErrorClass, Provider
-from scanners import kubernetes, steampipe_tables
-from scanners.kubernetes import KindRead, Limits
-from scanners.kubernetes_api import METADATA, PAGE
+from scanners.kubernetes import kubernetes
+from scanners.kubernetes.kubernetes import KindRead, Limits
+from scanners.kubernetes.kubernetes_api import METADATA, PAGE
+from scanners.steampipe import steampipe_tables
 from tests.support.certificates import Authority
 from tests.support.fake_kubernetes import (
     TOKEN,

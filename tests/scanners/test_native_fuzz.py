@@ -23,7 +23,7 @@ from contracts.native import (
     SourceTree,
 )
 from contracts.vocabulary import Severity
-from scanners.native_adapters import ADAPTERS
+from scanners.native.native_adapters import ADAPTERS
 from tests.support.mutations import HOSTILE, mutated
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -11,10 +11,10 @@ import pytest
 from contracts.errors import ReportMalformed, ScopeInvalid
 from contracts.native import GENTLE, NORMAL, AssetOutcome, Checkpoint, Endpoint, ScanPolicy
 from contracts.vocabulary import Severity
-from scanners import nmap
-from scanners.native_run import assess
-from scanners.process import private_directory
-from scanners.sandbox import Ended, caged
+from scanners.native import nmap
+from scanners.native.native_run import assess
+from scanners.processes.process import private_directory
+from scanners.processes.sandbox import Ended, caged
 from tests.support.endpoints import ADDRESS, Endpoints
 from tests.support.native import SHORT, Outcome, needs, run, sort
 

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from contracts.errors import ReportMalformed, ScannerMissing
-from scanners import process as process_module
-from scanners.process import LINE_LIMIT, _insist, private_directory, running
+from scanners.processes import process as process_module
+from scanners.processes.process import LINE_LIMIT, _insist, private_directory, running
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
@@ -85,7 +85,7 @@ async def test_a_private_directory_is_ours_alone_and_gone_afterwards() -> None:
 def test_what_a_killed_worker_left_is_removed_and_what_is_in_use_is_not() -> None:
     code = """
     import os, sys
-    from scanners.process import private_directory
+    from scanners.processes.process import private_directory
     with private_directory() as directory:
         print(directory, flush=True)
         os.kill(os.getpid(), 9)
@@ -165,7 +165,7 @@ async def test_cancellation_at_any_moment_leaves_no_process(
 def test_a_scanner_and_its_children_die_with_the_worker_that_is_killed() -> None:
     code = """
     import asyncio, os, sys
-    from scanners.process import private_directory, running
+    from scanners.processes.process import private_directory, running
     async def main():
         with private_directory() as directory:
             command = [sys.executable, "-c", sys.argv[1]]

@@ -17,10 +17,10 @@ from contracts.errors import ScannerCrashed, ScannerMissing, ScopeInvalid
 from contracts.vocabulary import FindingStatus
 from demo import cloud as demo
 from runtime.settings import Settings
-from scanners import prowler, prowler_ocsf
-from scanners.json_records import JsonRecords
-from scanners.prowler_catalogue import Catalogue
-from scanners.prowler_plan import plan_shards
+from scanners.processes.json_records import JsonRecords
+from scanners.prowler import prowler, prowler_ocsf
+from scanners.prowler.prowler_catalogue import Catalogue
+from scanners.prowler.prowler_plan import plan_shards
 from tests.support.cloud import RunningCloud
 from tests.support.fault_proxy import FaultProxy
 from tests.support.prowler_scan import (

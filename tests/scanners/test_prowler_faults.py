@@ -12,7 +12,7 @@ from contracts.observations import CoveredCheck
 from contracts.vocabulary import ErrorClass, FindingStatus
 from demo import cloud as demo
 from runtime.settings import Settings
-from scanners.prowler_catalogue import Catalogue
+from scanners.prowler.prowler_catalogue import Catalogue
 from tests.support.cloud import RunningCloud
 from tests.support.fault_proxy import FaultProxy
 from tests.support.prowler_scan import Outcome, credentials_file, job_for, run, scanner_processes

@@ -8,9 +8,9 @@ import pytest
 
 from contracts.errors import ScannerMissing
 from runtime.settings import Settings
-from scanners import prowler_install
-from scanners.prowler_environment import environment_of
-from scanners.prowler_install import install_prowler
+from scanners.prowler import prowler_install
+from scanners.prowler.prowler_environment import environment_of
+from scanners.prowler.prowler_install import install_prowler
 
 
 @pytest.fixture

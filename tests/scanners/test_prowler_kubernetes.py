@@ -16,9 +16,9 @@ from contracts.errors import CredentialsRejected
 from contracts.observations import CoveredCheck
 from contracts.vocabulary import ErrorClass, FindingStatus, Provider
 from runtime.settings import Settings
-from scanners import prowler
-from scanners.prowler_catalogue import Catalogue, load_catalogue
-from scanners.prowler_plan import plan_shards
+from scanners.prowler import prowler
+from scanners.prowler.prowler_catalogue import Catalogue, load_catalogue
+from scanners.prowler.prowler_plan import plan_shards
 from tests.support.certificates import Authority
 from tests.support.fake_kubernetes import FakeKubernetes, node, pod, running_kubernetes, thing
 from tests.support.prowler_scan import run, scans_clusters

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from contracts.errors import ScopeInvalid
 from contracts.vocabulary import Provider, Severity
 from runtime.settings import Settings
-from scanners.prowler_catalogue import Catalogue, load_catalogue
-from scanners.prowler_plan import ProwlerShard, plan_shards
-from scanners.prowler_services import REGIONAL_SERVICES
+from scanners.prowler.prowler_catalogue import Catalogue, load_catalogue
+from scanners.prowler.prowler_plan import ProwlerShard, plan_shards
+from scanners.prowler.prowler_services import REGIONAL_SERVICES
 
 FEW = ["eu-central-1", "eu-west-1", "us-east-1", "us-east-2"]
 MANY = [*FEW, *(f"ap-region-{number}" for number in range(1, 14))]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import ReportMalformed, ScannerCrashed
-from scanners import hostile_text
-from scanners.report_files import EACH, json_values, opened
+from scanners.processes import hostile_text
+from scanners.processes.report_files import EACH, json_values, opened
 
 
 def read(directory: Path, text: str | bytes, *wanted: tuple[str, ...]) -> list[Any]:

@@ -19,10 +19,10 @@ import pytest
 
 from contracts.errors import ReportMalformed, ScannerCrashed, ScannerMissing, ScannerTimedOut
 from contracts.native import ScanPolicy
-from scanners import process as process_module
-from scanners import sandbox
-from scanners.process import private_directory
-from scanners.sandbox import Ended, Spoken, caged, offers_no_network
+from scanners.processes import process as process_module
+from scanners.processes import sandbox
+from scanners.processes.process import private_directory
+from scanners.processes.sandbox import Ended, Spoken, caged, offers_no_network
 from tests.support.waiting import until
 
 POLICY = ScanPolicy(name="tests", time_limit_seconds=60, memory_limit_mb=256, output_limit_mb=1)
@@ -238,8 +238,8 @@ async def test_a_tool_that_needs_no_network_has_none(directory: Path) -> None:
 WORKER = """
 import asyncio, sys
 from contracts.native import ScanPolicy
-from scanners.process import private_directory
-from scanners.sandbox import caged, offers_no_network
+from scanners.processes.process import private_directory
+from scanners.processes.sandbox import caged, offers_no_network
 async def main():
     with private_directory() as directory:
         command = [sys.executable, "-S", "-c", sys.argv[1]]
@@ -265,7 +265,7 @@ def test_a_tool_without_network_and_its_children_die_with_a_worker_that_is_not_r
         python = shutil.which("python3", path=os.defpath)
         user = {"user": 65_534, "group": 65_534, "extra_groups": ()}
         command[0] = python or "no python3"
-        probe = [command[0], "-c", "import scanners.sandbox"]
+        probe = [command[0], "-c", "import scanners.processes.sandbox"]
         if not python or subprocess.run(probe, env=env, capture_output=True, **user).returncode:
             pytest.skip("somebody else than root cannot run this tree")
     with subprocess.Popen(

@@ -17,8 +17,8 @@ from contracts.vocabulary import Provider
 from demo import steampipe_standin as standin
 from demo import steampipe_standin_faults as faults
 from demo.steampipe_standin_rows import COMMON, STEAMPIPE, TableRows
-from scanners import steampipe
-from scanners.steampipe import TableRead, TableSpec
+from scanners.steampipe import steampipe
+from scanners.steampipe.steampipe import TableRead, TableSpec
 from tests.support.steampipe import SteampipeServer, running_steampipe
 
 CONTEXT = json.dumps({"connection_name": "prod", "steampipe": {"sdk_version": "5.13.1"}})

@@ -13,8 +13,8 @@ from contracts.vocabulary import CLOUDS, Provider
 from demo import steampipe_standin as standin
 from demo import steampipe_standin_faults as faults
 from demo.steampipe_standin_rows import COMMON, STEAMPIPE, TableRows
-from scanners.steampipe import find_connection
-from scanners.steampipe_tables import CATALOGUE
+from scanners.steampipe.steampipe import find_connection
+from scanners.steampipe.steampipe_tables import CATALOGUE
 from tests.support.steampipe import SteampipeServer, running_steampipe
 
 AZURE = "hub.steampipe.io/plugins/turbot/azure@latest"

@@ -16,8 +16,8 @@ from contracts.errors import CloudsweepError, TargetInvalid, TargetUnreachable
 from contracts.targets import PinnedTarget, Scope, ScopeEntry, Target
 from contracts.vocabulary import ScopeKind, TargetKind, TargetRule
 from runtime.own_servers import OwnServer
-from scanners.scope_judgement import Surroundings, approvals_of
-from scanners.target_resolution import (
+from scanners.targets.scope_judgement import Surroundings, approvals_of
+from scanners.targets.target_resolution import (
     ADDRESSES,
     Pinning,
     look_around,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from contracts.errors import TargetInvalid
 from contracts.targets import ScopeEntry
 from contracts.vocabulary import ScopeKind, TargetKind, TargetRule
-from scanners.target_values import parse_scope_entry, parse_target
+from scanners.targets.target_values import parse_scope_entry, parse_target
 
 HOST, CIDR, URL = TargetKind.HOST, TargetKind.CIDR, TargetKind.URL
 IMAGE, REPOSITORY, CLUSTER = TargetKind.IMAGE, TargetKind.REPOSITORY, TargetKind.CLUSTER

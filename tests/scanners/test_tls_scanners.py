@@ -20,11 +20,11 @@ from contracts.native import (
     ScanPolicy,
 )
 from contracts.vocabulary import Severity
-from scanners import sslyze, testssl
-from scanners.native import Adapter
-from scanners.process import private_directory
-from scanners.python_tools import install_tool
-from scanners.sandbox import Ended, caged
+from scanners.native import sslyze, testssl
+from scanners.native.native import Adapter
+from scanners.processes.process import private_directory
+from scanners.processes.python_tools import install_tool
+from scanners.processes.sandbox import Ended, caged
 from tests.support.endpoints import ADDRESS, Endpoints
 from tests.support.native import SHORT, Outcome, needs, run, sort
 

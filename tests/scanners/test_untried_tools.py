@@ -28,9 +28,10 @@ from contracts.native import (
     SourceTree,
 )
 from contracts.vocabulary import Severity
-from scanners import kube_bench, nuclei, sandbox, trivy, zap
-from scanners import process as process_module
-from scanners.native import Adapter
+from scanners.native import kube_bench, nuclei, trivy, zap
+from scanners.native.native import Adapter
+from scanners.processes import process as process_module
+from scanners.processes import sandbox
 from tests.support import unruly_tool
 from tests.support.native import SHORT, Outcome, run, sort
 from tests.support.stand_in_tools import put

@@ -22,7 +22,7 @@ from runtime import search_attributes, task_queues
 from runtime.embedded.temporal import FLAGS, binary
 from runtime.settings import Settings
 from runtime.temporal import CONTRACTS, register_search_attributes
-from storage import tracked_items
+from storage.schedules import tracked_items
 from tests.support.namespaces import new_namespace
 from tests.support.scheduler import SchedulerLab, outcomes, scheduler_lab
 from workflows.expiry_sweep import ExpirySweep

@@ -28,7 +28,8 @@ from contracts.vocabulary import (
     ScheduleStatus,
 )
 from runtime import task_queues
-from storage import accounts, schedules
+from storage import accounts
+from storage.schedules import schedules
 from tests.support.scheduler import PRETEND, SchedulerLab, outcomes
 
 NEVER_SOON = CronTrigger(cron="0 0 1 1 *")

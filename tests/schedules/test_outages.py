@@ -26,7 +26,7 @@ from contracts.vocabulary import OverlapPolicy, RunOutcome, ScheduleStatus
 from runtime import search_attributes, task_queues
 from runtime.settings import Settings
 from runtime.temporal import connect, register_search_attributes
-from storage import schedules
+from storage.schedules import schedules
 from tests.support.killable_temporal import KillableTemporal
 from tests.support.scheduler import SchedulerLab, outcomes, scheduler_lab
 from workflows.catalogue import EXPIRY_SWEEP, RECONCILER

@@ -20,7 +20,7 @@ from contracts.schedules import (
 )
 from contracts.tracked_items import NewTrackedItem
 from contracts.vocabulary import OverlapPolicy, RunOutcome, RunTrigger
-from storage import tracked_items
+from storage.schedules import tracked_items
 from tests.support.scheduler import SchedulerLab
 
 DONE, SKIPPED = RunOutcome.COMPLETED, RunOutcome.SKIPPED

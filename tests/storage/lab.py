@@ -16,9 +16,11 @@ from contracts.findings import Finding, FindingDetail, FindingFilter
 from contracts.observations import CoveredCheck, ObservedFinding, ObservedResource
 from contracts.scans import Coverage, FindingCounts, NewScan, ScanEnd, ScanTrigger
 from contracts.vocabulary import FindingStatus, Provider, Severity, TaskKind
-from storage import accounts, findings, keys, scan_state, scans
+from storage import accounts, keys
 from storage.database import Database
+from storage.findings import findings
 from storage.merge import merge_shard, staging
+from storage.scans import scan_state, scans
 
 PASS, FAIL = FindingStatus.PASS, FindingStatus.FAIL
 MANUAL, NOT_ASSESSED = FindingStatus.MANUAL, FindingStatus.NOT_ASSESSED

@@ -12,8 +12,9 @@ from contracts.errors import Conflict, NotFound
 from contracts.observations import ObservedResource
 from contracts.scans import NewScan, ScanTrigger
 from contracts.vocabulary import Provider
-from storage import accounts, scans
+from storage import accounts
 from storage.database import Database
+from storage.scans import scans
 from tests.storage.lab import Lab, at_once, make_lab, observed
 
 

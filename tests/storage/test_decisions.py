@@ -12,8 +12,8 @@ from contracts.errors import Conflict, ScopeInvalid
 from contracts.observations import CoveredCheck, ObservedResource
 from contracts.vocabulary import VulnerabilityStatus
 from contracts.vulnerabilities import SyncCounts
-from storage import mute_rules
 from storage.database import Database
+from storage.findings import mute_rules
 from tests.storage.lab import PASS, Lab, at_once, make_lab, observed
 from tests.storage.vulnerability_lab import (
     accept,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.finding_counts import fold_counts
+from storage.findings.finding_counts import fold_counts
 from tests.storage.lab import Lab, make_lab, observed
 
 APPENDED = """

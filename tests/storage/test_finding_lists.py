@@ -15,9 +15,9 @@ from contracts.errors import NotFound, ScopeInvalid
 from contracts.findings import CheckText, Finding, FindingFilter
 from contracts.observations import CoveredCheck
 from contracts.vocabulary import FindingState, FindingStatus, Provider, Severity
-from storage import finding_pages, findings
 from storage.checks import upsert_checks
 from storage.database import Database
+from storage.findings import finding_pages, findings
 from tests.storage.lab import FAIL, PASS, Lab, make_lab, observed
 
 CHECKS = {

@@ -14,7 +14,7 @@ from contracts.observations import CoveredCheck, ObservedFinding
 from contracts.scans import FindingCounts
 from contracts.vocabulary import FindingState, FindingStatus, FindingTransition, Severity
 from storage.database import Database
-from storage.findings import summarize_findings
+from storage.findings.findings import summarize_findings
 from storage.merge import findings as merging
 from tests.storage.lab import FAIL, NOT_ASSESSED, PASS, Lab, make_lab, observed
 

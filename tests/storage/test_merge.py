@@ -10,8 +10,8 @@ from contracts.findings import FindingFilter
 from contracts.observations import CoveredCheck
 from contracts.scans import FindingCounts
 from contracts.vocabulary import FindingState, FindingTransition, Severity
-from storage import findings
 from storage.database import Database
+from storage.findings import findings
 from storage.merge import merge_shard, staging
 from tests.storage.lab import FAIL, MANUAL, NOT_ASSESSED, PASS, Lab, at_once, make_lab, observed
 

@@ -13,7 +13,7 @@ from contracts.observations import ObservedResource
 from contracts.resources import Resource, ResourceFilter
 from contracts.scans import FindingCounts
 from storage.database import Database
-from storage.resources import get_resource, list_resources
+from storage.inventory.resources import get_resource, list_resources
 from tests.storage.lab import Lab, make_lab
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from contracts.errors import Conflict, NotFound
 from contracts.native import POLICIES, PolicyLimits, ShownScanPolicy
-from storage import scan_policies
 from storage.database import Database
+from storage.scans import scan_policies
 from tests.storage.lab import Lab, make_lab
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,8 +19,9 @@ from contracts.scans import (
     ScanTrigger,
 )
 from contracts.vocabulary import ErrorClass, ScanStatus, TaskKind, TaskStatus, TriggerKind
-from storage import accounts, scan_state, scans
+from storage import accounts
 from storage.database import Database
+from storage.scans import scan_state, scans
 from storage.statistics import store_statistics
 from tests.storage.lab import Lab, at_once, make_lab, observed
 

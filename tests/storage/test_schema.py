@@ -11,21 +11,19 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 from contracts.errors import PermanentError
-from storage import (
-    asset_tables,
-    bootstrap,
-    cascade_tables,
-    finding_tables,
-    import_tables,
-    retention_tables,
-    schedule_tables,
-    staging_tables,
-    target_tables,
-    vulnerability_tables,
-    watchdog_tables,
-)
+from storage import bootstrap
+from storage.cascades import cascade_tables
 from storage.database import open_engine
+from storage.findings import finding_tables
+from storage.inventory import asset_tables
+from storage.merge import staging_tables
+from storage.retention import retention_tables
+from storage.scans import import_tables
+from storage.schedules import schedule_tables
 from storage.tables import Base
+from storage.targets import target_tables
+from storage.vulnerabilities import vulnerability_tables
+from storage.watchdog import watchdog_tables
 
 DEFINED_IN = {
     asset_tables.AssetRow.__table__,

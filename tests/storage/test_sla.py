@@ -9,8 +9,8 @@ import pytest
 
 from contracts.sla import DueDatesStep, SlaDays, SlaPolicy
 from contracts.vocabulary import NoticeKind, Severity, SlaState, VulnerabilityStatus
-from storage import sla, sla_checks
 from storage.database import Database
+from storage.vulnerabilities import sla, sla_checks
 from tests.storage.lab import PASS, Lab, make_lab, observed
 from tests.storage.vulnerability_lab import (
     accept,

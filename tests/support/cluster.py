@@ -19,8 +19,10 @@ from contracts.resources import Resource, ResourceFilter
 from contracts.scans import NewScan, Scan, ScanTask, ScanTrigger
 from contracts.vocabulary import Provider, ScanKind
 from runtime.settings import Settings
-from storage import accounts, keys, resources, scans
+from storage import accounts, keys
 from storage.database import Database
+from storage.inventory import resources
+from storage.scans import scans
 from tests.support.fake_kubernetes import FakeKubernetes, pod, running_kubernetes, thing
 from worker import build_workers, registrations
 

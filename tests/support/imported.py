@@ -12,8 +12,8 @@ from temporalio.client import Client
 from activities import engine_starts
 from contracts.observations import ObservedFinding
 from contracts.vocabulary import ScanKind
-from storage import imports
 from storage.merge import staging
+from storage.scans import imports
 from tests.storage.lab import Lab
 
 

@@ -16,8 +16,8 @@ from contracts.native import (
     ToolProgress,
     ToolReport,
 )
-from scanners.native import Adapter, Reported
-from scanners.native_run import assess
+from scanners.native.native import Adapter, Reported
+from scanners.native.native_run import assess
 
 TargetT = TypeVar("TargetT")
 

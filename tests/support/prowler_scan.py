@@ -16,8 +16,8 @@ from contracts.observations import CoveredCheck, ObservedFinding
 from contracts.vocabulary import FindingStatus, Provider
 from demo import cloud as demo
 from runtime.settings import Settings
-from scanners import prowler
-from scanners.prowler_environment import environment_of
+from scanners.prowler import prowler
+from scanners.prowler.prowler_environment import environment_of
 
 
 @dataclass

@@ -31,9 +31,9 @@ from contracts.schedules import JobTarget, NewSchedule, StoredSchedule
 from contracts.vocabulary import OverlapPolicy, RunOutcome, RunTrigger
 from runtime import task_queues
 from runtime.settings import Settings
-from storage import run_history, schedules
 from storage.database import Database
 from storage.keys import create_team
+from storage.schedules import run_history, schedules
 from tests.support.pretend_job import Pretend, PretendJob
 from worker import Registration, build_workers
 from workflows.catalogue import JOBS

@@ -21,8 +21,9 @@ from contracts.scans import NewScan, Scan, ScanTrigger
 from contracts.vocabulary import ScanKind, ScanStatus
 from runtime import task_queues
 from runtime.settings import Settings
-from storage import repairs, scans
 from storage.database import Database
+from storage.scans import scans
+from storage.watchdog import repairs
 from tests.api.scripted import Script, serving
 from tests.api.stored import make_account
 from tests.storage.lab import Lab, make_lab

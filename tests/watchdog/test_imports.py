@@ -17,7 +17,8 @@ from contracts.keys import NewKey
 from contracts.vocabulary import Role, ScanStatus
 from runtime import task_queues
 from runtime.settings import Settings
-from storage import imports, keys
+from storage import keys
+from storage.scans import imports
 from tests.api.test_server import api_process
 from tests.storage.lab import observed
 from tests.support import imported

@@ -9,7 +9,7 @@ import pytest
 
 from activities import schedule_watch, temporal_schedules
 from contracts.schedules import StoredSchedule
-from storage import schedules
+from storage.schedules import schedules
 from tests.support.waiting import until
 from tests.watchdog.conftest import Watched
 from workflows.catalogue import RECONCILER, WATCHDOG

@@ -7,7 +7,7 @@ import pytest
 from activities import store_watch
 from contracts.observations import ObservedResource
 from contracts.vocabulary import FindingStatus
-from storage import count_drift
+from storage.watchdog import count_drift
 from tests.storage.lab import observed
 from tests.watchdog.conftest import Watched, synced_lab
 

@@ -12,7 +12,8 @@ from contracts.consistency import RepairKind
 from contracts.runs import RunRequest
 from contracts.vocabulary import RunTrigger, ScanStatus
 from runtime import task_queues
-from storage import repairs, schedules
+from storage.schedules import schedules
+from storage.watchdog import repairs
 from tests.storage.lab import observed
 from tests.watchdog.conftest import OTHERS, Watched, synced_lab
 from tests.watchdog.test_store import resource

@@ -23,16 +23,12 @@ from contracts.vocabulary import FindingState, Provider, ScanStatus, ScopeKind, 
 from contracts.vulnerabilities import AccountSync, SyncPlanning, VulnerabilityFilter
 from runtime import task_queues
 from runtime.settings import Settings
-from storage import (
-    accounts,
-    findings,
-    scans,
-    target_scopes,
-    targets,
-    vulnerabilities,
-    vulnerability_drift,
-    vulnerability_sync,
-)
+from storage import accounts
+from storage.findings import findings
+from storage.scans import scans
+from storage.targets import target_scopes, targets
+from storage.vulnerabilities import vulnerabilities, vulnerability_sync
+from storage.watchdog import vulnerability_drift
 from tests.support.cluster import Cluster, cluster_with_workers
 from tests.support.fake_kubernetes import TOKEN, thing
 from tests.support.namespaces import new_namespace

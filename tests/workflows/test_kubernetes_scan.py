@@ -29,10 +29,15 @@ from contracts.vocabulary import (
 )
 from runtime import task_queues
 from runtime.settings import Settings
-from scanners import kubernetes
-from scanners.prowler_environment import environment_of
-from scanners.prowler_install import install_prowler
-from storage import accounts, drift, findings, job_runs, resources, scans
+from scanners.kubernetes import kubernetes
+from scanners.prowler.prowler_environment import environment_of
+from scanners.prowler.prowler_install import install_prowler
+from storage import accounts
+from storage.findings import findings
+from storage.inventory import resources
+from storage.scans import scans
+from storage.schedules import job_runs
+from storage.watchdog import drift
 from tests.support.cluster import (
     ENCODED,
     PODS,

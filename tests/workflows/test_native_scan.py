@@ -20,16 +20,11 @@ from contracts.scans import NativeOptions, ScanTask, ScanTrigger
 from contracts.targets import NewScope, NewTarget, ScopeEntry
 from contracts.vocabulary import ScanStatus, ScopeKind, TargetKind, TaskStatus
 from runtime import task_queues
-from storage import (
-    findings,
-    keys,
-    scan_checkpoints,
-    scan_policies,
-    scans,
-    target_scopes,
-    targets,
-)
+from storage import keys
 from storage.database import Database
+from storage.findings import findings
+from storage.scans import scan_checkpoints, scan_policies, scans
+from storage.targets import target_scopes, targets
 from tests.support.namespaces import new_namespace
 from tests.support.native import needs
 from tests.support.ports import free_ports

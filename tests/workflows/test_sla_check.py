@@ -16,7 +16,7 @@ from contracts.sla import SlaCheckRequest, SlaDays, SlaPolicy
 from runtime import policies, task_queues
 from runtime.settings import Settings
 from storage.database import Database
-from storage.sla_checks import save_policy
+from storage.vulnerabilities.sla_checks import save_policy
 from tests.storage.lab import make_lab, observed
 from tests.storage.vulnerability_lab import accept, listed, sync
 from tests.support.namespaces import new_namespace

@@ -1,0 +1,1 @@
+"""Kubernetes: who we are in a cluster, and what it holds."""

@@ -1,0 +1,1 @@
+"""Prowler: its environment, its checks, its shards, what it says."""

@@ -1,0 +1,1 @@
+"""Steampipe: what accounts hold, table by table."""

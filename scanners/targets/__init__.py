@@ -1,0 +1,1 @@
+"""What people write as targets, where these lead, and whether a scope allows them."""

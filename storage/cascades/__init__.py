@@ -1,0 +1,1 @@
+"""Rules by which scans start scans, and what they started."""

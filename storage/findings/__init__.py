@@ -1,0 +1,1 @@
+"""What scans found: read, counted, exported, muted."""

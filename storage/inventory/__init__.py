@@ -1,0 +1,1 @@
+"""What accounts and networks hold: resources and assets."""

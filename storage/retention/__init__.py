@@ -1,0 +1,1 @@
+"""What is deleted when, what is held back, and what is kept of it."""

@@ -1,0 +1,1 @@
+"""Scans, their shards, and files that are read as scans."""

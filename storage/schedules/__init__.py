@@ -1,0 +1,1 @@
+"""Schedules, the runs of jobs, and the items that expire."""

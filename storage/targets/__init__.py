@@ -1,0 +1,1 @@
+"""What native scans look at, and the scopes that allow it."""

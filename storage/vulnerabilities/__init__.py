@@ -1,0 +1,1 @@
+"""What people work on: made of findings, decided about, due."""

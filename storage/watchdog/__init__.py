@@ -1,0 +1,1 @@
+"""What in the store contradicts itself, and the record of its repair."""

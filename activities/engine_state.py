@@ -36,7 +36,7 @@ OUTCOMES: Final = {
 async def described(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
     """The newest execution; None when Temporal does not know the workflow."""
     try:
-        return await client.get_workflow_handle(workflow_id).describe()
+        return await client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT)
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return None

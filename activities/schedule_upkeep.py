@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final
 from uuid import UUID, uuid5
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
@@ -209,9 +210,11 @@ class ScheduleUpkeepActivities:
         """Start a run for each tracked item that is due: each expiry once, also after a crash."""
         async with heartbeating():
             async with self._database.transaction() as session:
-                due = await tracked_items.open_firings(session, limit=batch.limit)
-                room = batch.limit - len(due)
-                for schedule in await schedules.active_expiry_schedules(session, at=batch.at):
+                active = await self._may_fire(session, batch)
+                room = batch.limit - len(
+                    await tracked_items.open_firings(session, active, limit=batch.limit)
+                )
+                for schedule in active.values():
                     if room <= 0:
                         break
                     room -= await tracked_items.notice_due(
@@ -219,19 +222,20 @@ class ScheduleUpkeepActivities:
                     )
             # Noticed is committed before anything starts: a crash in between starts it later.
             async with self._database.transaction() as session:
-                due = await tracked_items.open_firings(session, limit=batch.limit)
-                known = {
-                    schedule.id: schedule
-                    for schedule in await schedules.active_expiry_schedules(session, at=batch.at)
-                }
-            due = [firing for firing in due if firing.schedule_id in known]
+                active = await self._may_fire(session, batch)
+                due = await tracked_items.open_firings(session, active, limit=batch.limit)
             slots = asyncio.Semaphore(STARTS_AT_ONCE)
             await asyncio.gather(
-                *(self._start(firing, known[firing.schedule_id], slots) for firing in due)
+                *(self._start(firing, active[firing.schedule_id], slots) for firing in due)
             )
             async with self._database.transaction() as session:
                 await tracked_items.mark_started(session, due, at=batch.at)
         return SweepDone(started=len(due))
+
+    @staticmethod
+    async def _may_fire(session: AsyncSession, batch: SweepBatch) -> dict[UUID, StoredSchedule]:
+        active = await schedules.active_expiry_schedules(session, at=batch.at)
+        return {schedule.id: schedule for schedule in active}
 
     async def _start(
         self, firing: Firing, schedule: StoredSchedule, slots: asyncio.Semaphore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -19,7 +19,7 @@ from contracts.runs import RunItem
 from contracts.schedules import ExpiryTrigger, StoredSchedule
 from contracts.tracked_items import NewTrackedItem, TrackedItem, TrackedItemChange
 from storage import cursors
-from storage.schedules.schedule_tables import ExpiryFiringRow, ScheduleRow, TrackedItemRow
+from storage.schedules.schedule_tables import ExpiryFiringRow, TrackedItemRow
 
 
 class Firing(NamedTuple):
@@ -168,8 +168,10 @@ async def notice_due(
     return int(found.rowcount)  # type: ignore[attr-defined]  # a CursorResult, as of every INSERT
 
 
-async def open_firings(session: AsyncSession, *, limit: int) -> list[Firing]:
-    """Expiries of active schedules whose target is still to be started, oldest first."""
+async def open_firings(
+    session: AsyncSession, schedule_ids: Iterable[UUID], *, limit: int
+) -> list[Firing]:
+    """Expiries of these schedules whose target is still to be started, oldest first."""
     rows = await session.execute(
         select(
             ExpiryFiringRow,
@@ -178,11 +180,9 @@ async def open_firings(session: AsyncSession, *, limit: int) -> list[Firing]:
             TrackedItemRow.lead_seconds,
         )
         .join(TrackedItemRow, TrackedItemRow.id == ExpiryFiringRow.item_id)
-        .join(ScheduleRow, ScheduleRow.id == ExpiryFiringRow.schedule_id)
         .where(
             ExpiryFiringRow.started_at.is_(None),
-            ~ScheduleRow.paused,
-            ScheduleRow.finished_at.is_(None),
+            ExpiryFiringRow.schedule_id.in_(list(schedule_ids)),
         )
         .order_by(ExpiryFiringRow.at, ExpiryFiringRow.expires_at, ExpiryFiringRow.item_id)
         .limit(limit)

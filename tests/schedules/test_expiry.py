@@ -18,7 +18,7 @@ from contracts.runs import JobSummary, SweepRequest
 from contracts.schedules import ExpiryTrigger
 from contracts.tracked_items import NewTrackedItem, TrackedItem, TrackedItemChange
 from contracts.vocabulary import RunOutcome, RunTrigger
-from runtime import search_attributes, task_queues
+from runtime import policies, search_attributes, task_queues
 from runtime.embedded.temporal import FLAGS, binary
 from runtime.settings import Settings
 from runtime.temporal import CONTRACTS, register_search_attributes
@@ -131,6 +131,27 @@ async def test_a_sweep_that_died_between_noticing_and_starting_starts_each_once(
         )
     await lab.sweep()
     assert len(await lab.runs(schedule.id)) == 1
+
+
+async def test_what_was_noticed_for_a_schedule_that_begins_later_keeps_no_other_back(
+    lab: SchedulerLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policies, "SWEEP_BATCH", 1)
+    moved = await lab.add(ExpiryTrigger(item_kind="lease"))
+    await _item(lab, "lease", "building", timedelta(seconds=-9))
+    async with lab.database.transaction() as session:
+        assert await tracked_items.notice_due(session, moved, at=datetime.now(UTC), limit=9) == 1
+        await session.execute(
+            text("UPDATE schedule SET starts_at = :at WHERE id = :id"),
+            {"id": moved.id, "at": datetime.now(UTC) + DAY},
+        )
+    other = await lab.add(ExpiryTrigger(item_kind="licence"))
+    await _item(lab, "licence", "editor", timedelta(seconds=-1))
+
+    assert await lab.sweep() == 1
+
+    await lab.until(other.id, lambda runs: len(runs) == 1)
+    assert await lab.runs(moved.id) == []
 
 
 async def test_a_thousand_of_a_hundred_thousand_items_are_due(

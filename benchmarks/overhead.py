@@ -8,7 +8,8 @@ this work; "tasks" says in how many steps that are handed out, retried and recor
 ours    the real `CloudScan` workflow, one worker process with the options of `worker.py` (sandbox
         on; as many slots as shards in flight), and the Temporal server of `cloudsweep up` with its
         flags, on a file database. Shards that end within a second of each other are merged in one
-        activity, as in the product, and both plans are made side by side
+        activity, as in the product, the last few in the step that ends the scan, and both plans
+        are made side by side
 Celery  a chord of chains, all in flight: a merge follows each shard, since to gather them is
         nothing that Celery's canvas offers; a worker of two prefork processes, acks_late, and
         Redis with an append-only file, flushed every second

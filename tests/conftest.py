@@ -28,9 +28,9 @@ RUN_MARK = "CLOUDSWEEP_TEST_RUN"
 TEMPLATE = "migrated"
 LEFT_BY_WORKERS: list[str] = []
 LONG = (
-    "schedules/test_outages.py",
-    "system/test_crashes.py",
     "storage/test_vulnerability_model.py",
+    "system/test_crashes.py",
+    "schedules/test_outages.py",
 )
 """Files that take longest, the longest first."""
 

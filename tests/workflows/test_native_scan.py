@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import psutil
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client
 
 from activities import engine_starts
@@ -34,6 +35,13 @@ from tests.support.worker_process import worker_process
 PROMPT = [f"127.0.0.{number}" for number in (2, 3, 4)]
 SLOW = [f"127.0.0.{number}" for number in (5, 6, 7)]
 NETWORK = "127.0.0.0/29"
+HOLD = text("SELECT FROM check_coverage FOR UPDATE")
+IN_THE_MIDDLE = text("""
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+      AND query LIKE '%UPDATE check_coverage%'
+""")
+"""A merge whose findings are written, and which has only to say that its checks are complete."""
 QUEUES = (task_queues.SCANS, task_queues.NATIVE, task_queues.SYNC)
 
 
@@ -81,6 +89,12 @@ class Team:
             for address in (*PROMPT, *SLOW)
         ]
         return await cls._make(database, client, port, hosts)
+
+    @classmethod
+    async def make_with_one_host(cls, database: Database, client: Client, port: int) -> Team:
+        """With a host that answers at once as its only target."""
+        host = NewTarget(kind=TargetKind.HOST, value=f"{PROMPT[0]}:{port}")
+        return await cls._make(database, client, port, [host])
 
     @classmethod
     async def make_with_network(cls, database: Database, client: Client, port: int) -> Team:
@@ -255,3 +269,34 @@ async def test_a_worker_killed_in_the_middle_of_a_network_goes_on_from_the_hosts
         f"{address}/tcp/{hosts.port}" for address in (*PROMPT, *SLOW)
     }
     assert found == await undisturbed.found()
+
+
+async def test_a_worker_killed_in_the_last_merge_of_a_scan_leaves_what_an_undisturbed_one_does(
+    client: Client, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("nmap", "nmap")
+    monkeypatch.setenv("CLOUDSWEEP_ALLOW_LOOPBACK_TARGETS", "true")
+    hosts = Hosts()
+    team = await Team.make_with_one_host(database, client, hosts.port)
+
+    async def is_in_the_middle() -> bool:
+        async with database.transaction() as session:
+            return (await session.execute(IN_THE_MIDDLE)).scalar_one() == 1
+
+    async with hosts.listening():
+        async with worker_process(client, database_url, *QUEUES) as process:
+            assert await team.ended(await team.start()) is ScanStatus.COMPLETED
+            undisturbed = await team.found()
+            async with database.transaction() as session:
+                await session.execute(HOLD)
+                scan_id = await team.start()
+                await until(is_in_the_middle)
+                process.kill()
+                await process.wait()
+        async with worker_process(client, database_url, *QUEUES):
+            assert await team.ended(scan_id) is ScanStatus.COMPLETED
+    assert await team.found() == undisturbed
+    history = await client.get_workflow_handle(f"scan/{scan_id}").fetch_history()
+    tasks = [event.activity_task_scheduled_event_attributes for event in history.events]
+    # It is no task of its own: the step of the workflow that had begun it was taken again.
+    assert "merge_shards" not in [task.activity_type.name for task in tasks]

@@ -7,8 +7,9 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import uvloop
@@ -54,6 +55,9 @@ PASSED_THROUGH = (
     *("workflows.failures", "workflows.prompt"),
 )
 """Imported once, not once a workflow. The sandbox itself stays on."""
+
+LATE = timedelta(seconds=10)
+"""What a worker that stops may take besides what its activities take."""
 
 POLLS = 20
 """Requests for work that wait at the server, for each queue as far as it has free slots. With the
@@ -188,6 +192,27 @@ def build_workers(
     ]
 
 
+@asynccontextmanager
+async def running(workers: Sequence[Worker]) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
+    """Run these in the block; then all stop at once, with `policies.DRAIN` for what they do.
+
+    One that does not end is left: the SDK may wait without end for a completion of an activity that
+    it lost while it stopped (temporalio/sdk-rust issue 1537).
+    """
+    runs = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        yield runs
+    finally:
+        stops = [asyncio.create_task(worker.shutdown()) for worker in workers]
+        _, late = await asyncio.wait(runs, timeout=(policies.DRAIN + LATE).total_seconds())
+        for task in (*late, *stops):
+            task.cancel()
+        await asyncio.wait([*late, *stops], timeout=LATE.total_seconds())
+    for run in runs:
+        if run.done() and not run.cancelled():
+            run.result()  # a worker that failed
+
+
 def keep_what_is_loaded() -> None:
     """Spare the garbage collector what lives as long as the process, and let it look less often:
     a twentieth of a worker's CPU in a scan."""
@@ -215,14 +240,17 @@ async def serve(queues: Sequence[str], slots: int | None) -> None:
     database = Database.open(settings.require_database_url())
     table = registrations(database, settings, client)
     try:
-        async with AsyncExitStack() as workers:
-            for worker in build_workers(client, table, settings, queues, slots):
-                await workers.enter_async_context(worker)
+        async with AsyncExitStack() as left:
+            runs = await left.enter_async_context(
+                running(build_workers(client, table, settings, queues, slots))
+            )
             if task_queues.MAINTENANCE in queues:
                 watching = asyncio.create_task(keep_defaults(database, client))
-                workers.callback(watching.cancel)
+                left.callback(watching.cancel)
             keep_what_is_loaded()
-            await stopping.wait()
+            told = asyncio.create_task(stopping.wait())
+            left.callback(told.cancel)
+            await asyncio.wait([told, *runs], return_when=asyncio.FIRST_COMPLETED)
     finally:
         await database.close()
 

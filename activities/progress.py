@@ -68,7 +68,13 @@ class ShardProgress:
 
 @asynccontextmanager
 async def heartbeating() -> AsyncIterator[None]:
-    """While entered, the activity heartbeats every second and so hears of a cancel."""
+    """While entered, the activity heartbeats every second and so hears of a cancel.
+
+    One that runs within a workflow's own step does neither: the SDK knows of no such heartbeats.
+    """
+    if activity.info().is_local:
+        yield
+        return
 
     async def beat() -> None:
         while True:

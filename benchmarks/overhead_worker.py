@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-from contextlib import AsyncExitStack
 from uuid import UUID, uuid4
 
 import uvloop
@@ -31,7 +30,7 @@ from contracts.scans import (
 from contracts.vocabulary import ScanStatus, TaskKind
 from runtime import task_queues, temporal
 from runtime.settings import Settings
-from worker import Registration, build_workers, keep_what_is_loaded
+from worker import Registration, build_workers, keep_what_is_loaded, running
 from workflows.cloud_scan import CloudScan
 
 _SHARDS_MASK = 0xFFFF
@@ -98,10 +97,8 @@ async def serve(in_flight: int) -> None:
         task_queues.COMPLIANCE: Registration([], [work.plan_compliance, work.assess_shard]),
         task_queues.SYNC: Registration([], [work.merge_shards]),
     }
-    async with AsyncExitStack() as workers:
-        # As many slots as shards in flight: what does nothing needs no core of its own.
-        for worker in build_workers(client, table, settings, tuple(table), in_flight):
-            await workers.enter_async_context(worker)
+    # As many slots as shards in flight: what does nothing needs no core of its own.
+    async with running(build_workers(client, table, settings, tuple(table), in_flight)):
         keep_what_is_loaded()
         await stopping.wait()
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
 
@@ -23,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from runtime import task_queues, temporal
     from runtime.settings import Settings
     from storage.database import Database
-    from worker import Registration, build_workers, registrations
+    from worker import Registration, build_workers, registrations, running
     from workflows.catalogue import JOBS
     from workflows.defaults import keep_defaults
 
@@ -77,13 +76,11 @@ async def serve() -> None:
     client = await temporal.connect(settings)
     database = Database.open(settings.require_database_url())
     try:
-        async with AsyncExitStack() as workers:
-            table = with_nothing(database, settings, client)
-            for worker in build_workers(client, table, settings):
-                await workers.enter_async_context(worker)
+        table = with_nothing(database, settings, client)
+        async with running(build_workers(client, table, settings)):
             watching = asyncio.create_task(keep_defaults(database, client))
-            workers.callback(watching.cancel)
             await stopping.wait()
+            watching.cancel()
     finally:
         await database.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -34,7 +34,7 @@ from runtime.settings import Settings
 from runtime.workflow_sandbox import ContextFreeRunner
 from storage.database import Database
 from storage.scans import scan_state
-from worker import PASSED_THROUGH, registrations
+from worker import PASSED_THROUGH, registrations, running
 
 HEARTBEAT_SECONDS = 0.05
 
@@ -140,22 +140,22 @@ async def serving(
         ScanLifecycleActivities: ScriptedLifecycle(database, settings, client, script),
         ShardActivities: ScriptedShards(database, settings, script),
     }
-    async with AsyncExitStack() as workers:
-        for queue, registered in registrations(database, settings, client).items():
-            if queue not in queues:
-                continue
-            worker = Worker(
-                client,
-                task_queue=queue,
-                identity=f"scripted-{uuid4()}",
-                workflows=registered.workflows,
-                activities=[_played(each, played) for each in registered.activities],
-                interceptors=[SafeFailures()],
-                workflow_runner=ContextFreeRunner.importing_once(*PASSED_THROUGH),
-                max_heartbeat_throttle_interval=policies.HEARTBEAT_THROTTLE / 10,
-                default_heartbeat_throttle_interval=policies.HEARTBEAT_THROTTLE / 10,
-            )
-            await workers.enter_async_context(worker)
+    workers = [
+        Worker(
+            client,
+            task_queue=queue,
+            identity=f"scripted-{uuid4()}",
+            workflows=registered.workflows,
+            activities=[_played(each, played) for each in registered.activities],
+            interceptors=[SafeFailures()],
+            workflow_runner=ContextFreeRunner.importing_once(*PASSED_THROUGH),
+            max_heartbeat_throttle_interval=policies.HEARTBEAT_THROTTLE / 10,
+            default_heartbeat_throttle_interval=policies.HEARTBEAT_THROTTLE / 10,
+        )
+        for queue, registered in registrations(database, settings, client).items()
+        if queue in queues
+    ]
+    async with running(workers):
         yield
 
 

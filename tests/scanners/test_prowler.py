@@ -206,7 +206,7 @@ async def test_verdicts_that_depend_on_the_order_of_regions_do_not_flap(
 def test_a_host_that_does_not_exist_is_asked_once_and_one_that_may_exist_again(
     prowler_settings: Settings, answer: str, tries: int
 ) -> None:
-    runner = Path(prowler.__file__).parent / "prowler_runner" / "cloud.py"
+    runner = Path(prowler.__file__).parents[1] / "prowler_runner" / "cloud.py"
     environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     done = subprocess.run(
         [prowler_settings.prowler_python, "-c", ASK_A_MISSING_HOST, runner.parents[2], answer],

@@ -24,7 +24,7 @@ from storage.database import Database
 from storage.inventory import resources
 from storage.scans import scans
 from tests.support.fake_kubernetes import FakeKubernetes, pod, running_kubernetes, thing
-from worker import build_workers, registrations
+from worker import build_workers, registrations, running
 
 PODS = "/api/v1/pods"
 SECRETS = "/api/v1/secrets"
@@ -143,8 +143,7 @@ async def cluster_with_workers(
             made.team_id = await keys.create_team(session, "team")
         made.account_id = await made.add()
         table = registrations(database, settings, namespace)
-        for worker in build_workers(namespace, table, settings, queues):
-            await stack.enter_async_context(worker)
+        await stack.enter_async_context(running(build_workers(namespace, table, settings, queues)))
         yield made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,7 +35,7 @@ from storage.database import Database
 from storage.keys import create_team
 from storage.schedules import run_history, schedules
 from tests.support.pretend_job import Pretend, PretendJob
-from worker import Registration, build_workers
+from worker import Registration, build_workers, running
 from workflows.catalogue import JOBS
 from workflows.expiry_sweep import ExpirySweep
 from workflows.job_run import JobRun
@@ -96,11 +96,8 @@ class SchedulerLab:
                 ],
             ),
         }
-        async with AsyncExitStack() as workers:
-            for worker in build_workers(
-                self.client, table, self.settings, queues or tuple(table), slots=20
-            ):
-                await workers.enter_async_context(worker)
+        workers = build_workers(self.client, table, self.settings, queues or tuple(table), slots=20)
+        async with running(workers):
             yield
 
     async def add(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -71,7 +71,7 @@ from contracts.vulnerabilities import (
 from runtime import policies, task_queues
 from runtime.settings import Settings
 from tests.support.waiting import until
-from worker import Registration, build_workers
+from worker import Registration, build_workers, running
 from workflows.data_sync_watchdog import DataSyncWatchdog
 from workflows.due_dates import DueDates
 from workflows.expiry_sweep import ExpirySweep
@@ -205,9 +205,7 @@ async def working(client: Client, script: ScriptedJobs) -> AsyncIterator[None]:
              *(_watch(script, name) for name in WATCHES)],
         ),
     }  # fmt: skip
-    async with AsyncExitStack() as workers:
-        for worker in build_workers(client, table, Settings(), tuple(table)):
-            await workers.enter_async_context(worker)
+    async with running(build_workers(client, table, Settings(), tuple(table))):
         yield
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 from temporalio import activity
@@ -37,7 +37,7 @@ from contracts.scans import (
 from contracts.vocabulary import ScanStatus, TaskKind
 from runtime import task_queues
 from runtime.settings import Settings
-from worker import Registration, build_workers
+from worker import Registration, build_workers, running
 from workflows.cloud_scan import CloudScan
 from workflows.hybrid_discovery import HybridAssetDiscovery
 from workflows.kubernetes_scan import KubernetesDiscovery, KubernetesScan
@@ -226,10 +226,8 @@ async def working(
         ),
         task_queues.SYNC: Registration([], [script.merge_shards]),
     }
-    async with AsyncExitStack() as workers:
-        settings = Settings(compliance_slots=8)
-        for worker in build_workers(client, table, settings, tuple(table), slots):
-            await workers.enter_async_context(worker)
+    settings = Settings(compliance_slots=8)
+    async with running(build_workers(client, table, settings, tuple(table), slots)):
         yield
 
 

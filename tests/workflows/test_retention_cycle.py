@@ -19,7 +19,7 @@ from runtime.settings import Settings
 from storage.database import Database
 from tests.storage.lab import Lab, make_lab, observed, places
 from tests.support.namespaces import new_namespace
-from worker import Registration, build_workers
+from worker import Registration, build_workers, running
 from workflows.failures import scan_error
 from workflows.retention_cycle import RetentionCycle
 
@@ -57,7 +57,7 @@ async def test_a_cycle_deletes_of_every_team_and_tells_which_failed(
     run = [activities.list_teams, activities.delete_old]
     table = {task_queues.MAINTENANCE: Registration([RetentionCycle], run)}
     client = await new_namespace(temporal, "retention")
-    (worker,) = build_workers(client, table, settings, [task_queues.MAINTENANCE])
+    workers = build_workers(client, table, settings, [task_queues.MAINTENANCE])
 
     async def cycle() -> JobSummary:
         return await client.execute_workflow(
@@ -67,7 +67,7 @@ async def test_a_cycle_deletes_of_every_team_and_tells_which_failed(
             task_queue=task_queues.MAINTENANCE,
         )
 
-    async with worker:
+    async with running(workers):
         with pytest.raises(WorkflowFailureError) as failed:
             await cycle()
         (tmp_path / str(broken)).unlink()

@@ -20,7 +20,7 @@ from storage.vulnerabilities.sla_checks import save_policy
 from tests.storage.lab import make_lab, observed
 from tests.storage.vulnerability_lab import accept, listed, sync
 from tests.support.namespaces import new_namespace
-from worker import Registration, build_workers
+from worker import Registration, build_workers, running
 from workflows.due_dates import DueDates
 from workflows.sla_check import SlaCheck
 
@@ -39,8 +39,7 @@ async def working(client: Client, database: Database, settings: Settings) -> Asy
     steps = SlaActivities(database)
     registered = Registration([SlaCheck, DueDates], [steps.check_sla, steps.redate])
     table = {task_queues.MAINTENANCE: registered}
-    (worker,) = build_workers(client, table, settings, [task_queues.MAINTENANCE])
-    async with worker:
+    async with running(build_workers(client, table, settings, [task_queues.MAINTENANCE])):
         yield
 
 

@@ -22,7 +22,7 @@ from contracts.vocabulary import Provider, ScanKind, ScanStatus
 from runtime import task_queues, temporal
 from scanners.native.native_tools import CLUSTER_TOOLS
 from storage import accounts
-from storage.scans import imports, scan_state, scans, scope
+from storage.scans import imports, scan_resume, scan_state, scans, scope
 
 NOT_STARTED: Final = (
     "Temporal could not be reached when this scan was queued. "
@@ -110,7 +110,7 @@ async def resume(shared: Services, team_id: UUID, scan_id: UUID, at: datetime) -
     async with shared.database.transaction() as session:
         account = await accounts.get_account(session, team_id, scan.account_id)
         if scan.status.ended:
-            scan = await scan_state.reopen_scan(session, team_id, scan_id, at=at)
+            scan = await scan_resume.reopen_scan(session, team_id, scan_id, at=at)
     await start_workflow(shared, team_id, scan, account)
     return await _read(shared, team_id, scan_id)
 

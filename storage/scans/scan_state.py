@@ -17,7 +17,6 @@ from contracts.scans import (
     Coverage,
     HybridOptions,
     NativeOptions,
-    Scan,
     ScanCounts,
     ScanEnd,
     ScanError,
@@ -31,10 +30,8 @@ from storage.merge.staging import forget_staged
 from storage.scans.import_tables import BEING_READ
 from storage.scans.scans import (
     NO_NUMBERS,
-    get_scan,
     live_numbers,
     options_of,
-    require_scan,
     trigger_of,
 )
 from storage.tables import AccountRow, ScanRow, ScanTaskRow
@@ -284,46 +281,6 @@ async def pause_scan(session: AsyncSession, scan_id: UUID, paused: bool, *, at: 
         .where(ScanRow.id == scan_id, ScanRow.status == was)
         .values(status=now, running_since=None if paused else at)
     )
-
-
-async def reopen_scan(session: AsyncSession, team_id: UUID, scan_id: UUID, *, at: datetime) -> Scan:
-    """Resume an ended scan: it waits again, and with it the shards that are not done.
-
-    Those that were throttled or cut off to the end run again, too; what they merged stays, and
-    counts.
-    """
-    await require_scan(session, team_id, scan_id)
-    scan = await _scan(session, scan_id, lock=True)
-    if not ScanStatus(scan.status).ended:
-        raise Conflict(f"This scan has not ended: it is {scan.status}.")
-    tasks = (
-        await session.scalars(
-            select(ScanTaskRow).where(ScanTaskRow.scan_id == scan_id).with_for_update()
-        )
-    ).all()
-    undone = [task for task in tasks if _may_do_more(task)]
-    # A scan that failed before it had a plan has everything still to do.
-    if tasks and not undone:
-        raise Conflict(
-            "Every shard of this scan is done, or lacks only what another try would lack, too.",
-            fix="`GET /scans/{id}/tasks` says what was denied; mend that and start a new scan.",
-        )
-    for task in undone:
-        task.status = TaskStatus.PENDING
-        task.progress = 0.0
-        task.rows = task.covered = 0
-        task.error = task.coverage = task.started_at = task.finished_at = None
-    scan.status = ScanStatus.PENDING
-    scan.waiting_for = scan.error = scan.finished_at = scan.counts = scan.progress = None
-    await session.flush()
-    return await get_scan(session, team_id, scan_id)
-
-
-def _may_do_more(task: ScanTaskRow) -> bool:
-    status = TaskStatus(task.status)
-    if status is not TaskStatus.COMPLETED_WITH_ERRORS:
-        return not status.done
-    return Coverage.model_validate(task.coverage or {}).may_be_completed
 
 
 async def end_scan(session: AsyncSession, end: ScanEnd, *, at: datetime) -> ScanSummary:

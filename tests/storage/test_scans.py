@@ -21,7 +21,7 @@ from contracts.scans import (
 from contracts.vocabulary import ErrorClass, ScanStatus, TaskKind, TaskStatus, TriggerKind
 from storage import accounts
 from storage.database import Database
-from storage.scans import scan_state, scans
+from storage.scans import scan_resume, scan_state, scans
 from storage.statistics import store_statistics
 from tests.storage.lab import Lab, at_once, make_lab, observed
 
@@ -147,7 +147,7 @@ async def test_a_claim_that_comes_after_the_end_starts_nothing(
         assert await read(lab, scan.id) == ended
         await end(lab, holder)
     async with lab.database.transaction() as session:
-        await scan_state.reopen_scan(session, lab.team_id, scan.id, at=lab.clock())
+        await scan_resume.reopen_scan(session, lab.team_id, scan.id, at=lab.clock())
         assert await scan_state.claim_account(session, scan.id, at=lab.clock()) is None
     assert (await read(lab, scan.id)).status is ScanStatus.RUNNING
 
@@ -293,7 +293,7 @@ async def test_cancelling_keeps_what_was_merged_and_resume_runs_only_the_rest(la
     assert await lab.sql("SELECT 1 FROM finding_staging") == []
     assert len(await lab.list()) == 1
     async with lab.database.transaction() as session:
-        reopened = await scan_state.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
+        reopened = await scan_resume.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
         undone = await scan_state.undone_shards(session, scan_id, kind=TaskKind.COMPLIANCE)
     assert (reopened.status, reopened.error, reopened.finished_at) == (
         ScanStatus.PENDING,
@@ -304,7 +304,7 @@ async def test_cancelling_keeps_what_was_merged_and_resume_runs_only_the_rest(la
     assert [shard.key for shard in undone or []] == ["b", "c"]
     with pytest.raises(Conflict, match="has not ended"):
         async with lab.database.transaction() as session:
-            await scan_state.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
+            await scan_resume.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
 
 
 async def test_a_scan_with_nothing_left_to_do_is_not_resumed(lab: Lab) -> None:
@@ -314,11 +314,11 @@ async def test_a_scan_with_nothing_left_to_do_is_not_resumed(lab: Lab) -> None:
     await end(lab, scan_id)
     with pytest.raises(Conflict, match="done"):
         async with lab.database.transaction() as session:
-            await scan_state.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
+            await scan_resume.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
     unplanned, _ = await create(lab)
     await end(lab, unplanned.id, ScanStatus.FAILED)
     async with lab.database.transaction() as session:
-        again = await scan_state.reopen_scan(session, lab.team_id, unplanned.id, at=lab.clock())
+        again = await scan_resume.reopen_scan(session, lab.team_id, unplanned.id, at=lab.clock())
     assert again.status is ScanStatus.PENDING
 
 
@@ -333,7 +333,7 @@ async def test_resume_runs_what_was_throttled_or_cut_off_and_not_what_was_denied
     await end(lab, scan_id)
     assert (await read(lab, scan_id)).status is ScanStatus.COMPLETED_WITH_ERRORS
     async with lab.database.transaction() as session:
-        await scan_state.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
+        await scan_resume.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
         undone = await scan_state.undone_shards(session, scan_id, kind=TaskKind.COMPLIANCE)
         await scan_state.claim_account(session, scan_id, at=lab.clock())
     assert {shard.key for shard in undone or []} == {ErrorClass.THROTTLED, ErrorClass.UNREACHABLE}
@@ -348,7 +348,7 @@ async def test_resume_runs_what_was_throttled_or_cut_off_and_not_what_was_denied
     assert (counts.findings.new, counts.findings.unchanged) == (len(ErrorClass) + 1 + 2, 0)
     with pytest.raises(Conflict, match="another try would lack"):
         async with lab.database.transaction() as session:
-            await scan_state.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
+            await scan_resume.reopen_scan(session, lab.team_id, scan_id, at=lab.clock())
 
 
 def lacking(error_class: ErrorClass, not_assessed: int = 1) -> Coverage:
@@ -416,7 +416,7 @@ async def test_scans_are_listed_newest_first_by_what_they_are(database: Database
         for call in (
             scans.get_scan(session, lab.team_id, stranger),
             scans.list_tasks(session, lab.team_id, stranger, limit=5),
-            scan_state.reopen_scan(session, lab.team_id, stranger, at=lab.clock()),
+            scan_resume.reopen_scan(session, lab.team_id, stranger, at=lab.clock()),
             scan_state.load_scan(session, uuid4()),
             scan_state.start_task(session, done, "none", at=lab.clock(), attempt=1),
         ):

@@ -20,7 +20,7 @@ from commands.output import (
     show_page,
     table,
 )
-from contracts.assets import AssetSource, Exposure, Standing
+from contracts.vocabulary import AssetSource, Exposure, Standing
 
 app = typer.Typer(no_args_is_help=True, help="Assets: list, show and count what there is.")
 

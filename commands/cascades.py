@@ -22,8 +22,7 @@ from commands.output import (
     show_page,
     table,
 )
-from contracts.cascades import MadeTarget, NetworkTool
-from contracts.vocabulary import Severity
+from contracts.vocabulary import MadeTarget, NetworkTool, Severity
 
 app = typer.Typer(
     no_args_is_help=True, help="Cascades: rules that start a scan from what another found."

@@ -20,7 +20,6 @@ from commands.output import (
     show_page,
     table,
 )
-from contracts.retention import ALL_CRITERIA
 from contracts.vocabulary import RetentionKind, Severity
 
 app = typer.Typer(no_args_is_help=True, help="Retention: show, set, preview, hold.")
@@ -187,6 +186,8 @@ def _kept(days: int | None) -> str:
 
 
 def _holds(item: Row) -> str:
+    from contracts.retention import ALL_CRITERIA  # with pydantic, which takes a quarter of a second
+
     named = [(name, item[name]) for name in ALL_CRITERIA if item[name] is not None]
     words = [f"{name} {', '.join(v) if isinstance(v, list) else v}" for name, v in named]
     kinds = ", ".join(item["kinds"]) if item["kinds"] else "every kind"

@@ -3,40 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import Field
 
 from contracts.base import Contract
-
-
-class AssetSource(StrEnum):
-    """Who names an asset."""
-
-    CLOUD = "cloud"
-    NETWORK = "network"
-    TARGET = "target"
-
-
-class Exposure(StrEnum):
-    """Whether the internet can be expected to reach it."""
-
-    INTERNET_EXPOSED = "internet_exposed"
-    INTERNAL = "internal"
-
-
-class Standing(StrEnum):
-    """Whether anybody answers for it.
-
-    `unseen`: the cloud says that it is public, its range was looked at to the end, and nothing
-    answered there.
-    """
-
-    MANAGED = "managed"
-    UNMANAGED = "unmanaged"
-    UNSEEN = "unseen"
+from contracts.vocabulary import AssetSource, Exposure, Standing
 
 
 class CloudClaim(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from contracts.base import Contract, PlainText
 from contracts.native import PortList
 from contracts.scans import ScopeName
 from contracts.targets import ScopeRef
-from contracts.vocabulary import Severity, TargetKind, TargetRule
+from contracts.vocabulary import MadeTarget, NetworkTool, Severity, TargetKind, TargetRule
 
 MOST_TARGETS: Final = 100
 """Targets of one follow-up: as many as a native scan takes."""
@@ -36,16 +35,6 @@ Pairs = Annotated[
     ],
     Field(max_length=20),
 ]
-
-
-class NetworkTool(StrEnum):
-    """The tools whose findings name a host: those that a finding's rule may wait for."""
-
-    NMAP = "nmap"
-    TESTSSL = "testssl"
-    SSLYZE = "sslyze"
-    ZAP = "zap"
-    NUCLEI = "nuclei"
 
 
 class WhenFinding(Contract):
@@ -73,19 +62,6 @@ class WhenResource(Contract):
 
 
 When = Annotated[WhenFinding | WhenResource, Field(discriminator="on")]
-
-
-class MadeTarget(StrEnum):
-    """What becomes of a host that a rule met."""
-
-    HOST = "host"
-    HOST_PORT = "host_port"
-    URL = "url"
-
-    @property
-    def kind(self) -> TargetKind:
-        """The kind of target that is made."""
-        return TargetKind.URL if self is MadeTarget.URL else TargetKind.HOST
 
 
 class Then(Contract):

@@ -317,3 +317,53 @@ class TargetRule(StrEnum):
     UNRESOLVED = "unresolved"
     MOVED = "moved"  # it no longer has the addresses that were checked
     DISABLED = "disabled"
+
+
+class AssetSource(StrEnum):
+    """Who names an asset."""
+
+    CLOUD = "cloud"
+    NETWORK = "network"
+    TARGET = "target"
+
+
+class Exposure(StrEnum):
+    """Whether the internet can be expected to reach it."""
+
+    INTERNET_EXPOSED = "internet_exposed"
+    INTERNAL = "internal"
+
+
+class Standing(StrEnum):
+    """Whether anybody answers for it.
+
+    `unseen`: the cloud says that it is public, its range was looked at to the end, and nothing
+    answered there.
+    """
+
+    MANAGED = "managed"
+    UNMANAGED = "unmanaged"
+    UNSEEN = "unseen"
+
+
+class NetworkTool(StrEnum):
+    """The tools whose findings name a host: those that a finding's rule may wait for."""
+
+    NMAP = "nmap"
+    TESTSSL = "testssl"
+    SSLYZE = "sslyze"
+    ZAP = "zap"
+    NUCLEI = "nuclei"
+
+
+class MadeTarget(StrEnum):
+    """What becomes of a host that a rule met."""
+
+    HOST = "host"
+    HOST_PORT = "host_port"
+    URL = "url"
+
+    @property
+    def kind(self) -> TargetKind:
+        """The kind of target that is made."""
+        return TargetKind.URL if self is MadeTarget.URL else TargetKind.HOST

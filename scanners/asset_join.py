@@ -12,16 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import UUID
 
-from contracts.assets import (
-    AssetFacts,
-    AssetSource,
-    CloudClaim,
-    Exposure,
-    HostSeen,
-    RangeLooked,
-    Standing,
-    TargetClaim,
-)
+from contracts.assets import AssetFacts, CloudClaim, HostSeen, RangeLooked, TargetClaim
+from contracts.vocabulary import AssetSource, Exposure, Standing
 from scanners.asset_claims import is_private
 from scanners.targets.address_policy import within
 from scanners.targets.host_values import Network, network_of

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple, Protocol
 
-from contracts.cascades import MadeTarget, Then, WhenFinding, WhenResource
+from contracts.cascades import Then, WhenFinding, WhenResource
 from contracts.errors import TargetInvalid
 from contracts.native import lists_port
-from contracts.vocabulary import Severity, TargetKind
+from contracts.vocabulary import MadeTarget, Severity, TargetKind
 from scanners.targets.host_values import Host, Unreadable, parse_host
 from scanners.targets.target_values import DEFAULT_PORTS, TargetValue, parse_target
 

@@ -15,16 +15,13 @@ from contracts.assets import (
     AssetCounts,
     AssetFacts,
     AssetFilter,
-    AssetSource,
     AssetSummary,
-    Exposure,
     HostSeen,
     RangeLooked,
-    Standing,
 )
 from contracts.base import Page
 from contracts.errors import NotFound
-from contracts.vocabulary import Provider, TaskKind, TaskStatus
+from contracts.vocabulary import AssetSource, Exposure, Provider, Standing, TaskKind, TaskStatus
 from storage import cursors
 from storage.findings.finding_tables import ResourceRow
 from storage.inventory.asset_tables import AssetRow, AssetSeenRow

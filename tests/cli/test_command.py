@@ -211,3 +211,9 @@ async def test_the_scanners_of_this_machine_are_listed_without_a_server() -> Non
     refused = await run("scanners", "install", "nmap")
     assert refused.code == 2
     assert "sslyze and checkov are" in refused.err
+
+
+def test_a_command_starts_without_pydantic() -> None:
+    """Which takes longer to load than everything else that a command needs."""
+    loaded = "import sys, cli; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0

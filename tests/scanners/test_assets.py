@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.assets import (
-    AssetFacts,
-    CloudClaim,
-    Exposure,
-    HostSeen,
-    RangeLooked,
-    Standing,
-    TargetClaim,
-)
-from contracts.vocabulary import Provider
+from contracts.assets import AssetFacts, CloudClaim, HostSeen, RangeLooked, TargetClaim
+from contracts.vocabulary import Exposure, Provider, Standing
 from scanners.asset_claims import PLACES, claims_of
 from scanners.asset_join import join, was_looked_at
 from scanners.steampipe.steampipe_tables import CATALOGUE

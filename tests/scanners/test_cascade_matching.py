@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.cascades import PREDEFINED, MadeTarget, NetworkTool, Then, WhenFinding, WhenResource
+from contracts.cascades import PREDEFINED, Then, WhenFinding, WhenResource
 from contracts.errors import TargetInvalid
 from contracts.native import NativeTool
-from contracts.vocabulary import Severity
+from contracts.vocabulary import MadeTarget, NetworkTool, Severity
 from scanners import cascade_matching as matching
 from scanners.native.native_tools import SUITABLE
 from storage.cascades.cascade_news import NewFinding, NewResource
